@@ -1,6 +1,6 @@
-"""How every page is written: one frame and one style, read without a server, a network or a script.
+"""The frame and style of every HTML page. A page can be read without a server, a network or a script.
 
-A page that a stage writes stands alone. `report` writes pages with links to each other, and `glue ui` serves these.
+A page that a stage writes is self-contained. `report` writes pages that link to each other, and `glue ui` serves them.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 from mlops_glue import files, layout
 from mlops_glue.version import __version__
 
-PLOT_BYTES = 500_000  # a plot that is larger is not on a page
-MARK = '<meta name="generator" content="mlops_glue">'  # of a page that glue wrote, and may replace
-NAMES = {  # every page, in the order of the navigation
+PLOT_BYTES = 500_000  # larger plots are not embedded
+MARK = '<meta name="generator" content="mlops_glue">'  # marks a page that glue wrote and may replace
+NAMES = {  # all pages, in navigation order
     "index": "Project",
     "data": "Data",
     "validation": "Validation",
@@ -28,16 +28,16 @@ NAMES = {  # every page, in the order of the navigation
     "lineage": "Lineage",
     "card": "Model card",
 }
-SHOWN = {  # what each plot shows, for who does not see it
-    "roc": "ROC curve: true against false positive rate, at every threshold",
-    "precision_recall": "Precision against recall, at every threshold",
-    "calibration": "Calibration: the observed share against the predicted probability; on the diagonal they agree",
-    "threshold": "Precision, recall and, where it is known, the cost of a row, by decision threshold",
-    "confusion": "Confusion matrix: how many rows of each true class were predicted as which, and their share of it",
-    "prediction": "Predicted against true values; on the diagonal they agree",
-    "residuals": "Residuals: true minus predicted, against predicted; around zero they are good",
-    "importances": "Permutation importances: how much worse the model gets when a column is shuffled",
-    "contributions": "Contributions: how far each column moves the answer",
+SHOWN = {  # alternative text for each plot
+    "roc": "ROC curve: true positive rate against false positive rate, at all thresholds",
+    "precision_recall": "Precision against recall, at all thresholds",
+    "calibration": "Calibration: observed share against predicted probability; on the diagonal they are equal",
+    "threshold": "Precision, recall and, if configured, the cost per row, by decision threshold",
+    "confusion": "Confusion matrix: number of rows by true and predicted class, and their share of the true class",
+    "prediction": "Predicted against true values; on the diagonal they are equal",
+    "residuals": "Residuals: true minus predicted value, against predicted value; ideally near zero",
+    "importances": "Permutation importances: the loss in the metric when a column is shuffled",
+    "contributions": "Contributions: how much each column changes the prediction",
 }
 
 
@@ -51,14 +51,14 @@ class Link(NamedTuple):
 
 @dataclass(frozen=True)
 class Frame:
-    """What stands around a page.
+    """The parts of a page around its content.
 
     Attributes:
-        project: its name.
-        facts: what the page is of: version, commit.
-        made: when it was made, in ISO 8601; None: it is the result of a stage, which has no date.
+        project: the project's name.
+        facts: the version and commit that the page describes.
+        made: when the page was written, in ISO 8601; None for the output of a stage, which has no date.
         links: the navigation.
-        live: what the page was made from, for the server that tells the reader when that has changed.
+        live: a stamp of the page's sources; with it, the page reloads when they change. None without a server.
     """
 
     project: str
@@ -69,25 +69,25 @@ class Frame:
 
 
 class Plot(NamedTuple):
-    """A plot as an image in the page: no script in it runs, no id of one is another's."""
+    """A plot embedded as an image, so that its scripts do not run and its ids do not conflict with others."""
 
     name: str
     alt: str
-    source: str | None  # None: it is too large
+    source: str | None  # None: too large
 
 
 def plot(name: str, svg: str, alt: str = "") -> Plot:
-    """A plot of these bytes; the text for who does not see it follows from its name."""
+    """Embed an SVG as a plot. `alt` defaults to the text for its name."""
     data = svg.encode()
     source = f"data:image/svg+xml;base64,{base64.b64encode(data).decode()}" if len(data) <= PLOT_BYTES else None
     return Plot(name, alt or SHOWN.get(name, name.replace("_", " ")), source)
 
 
 def number(value: float | None, sign: str = "") -> str:
-    """A metric with four digits, and with `sign` "+" its sign; n/a where it is not defined.
+    """Format a metric with four decimals, and with `sign` "+" its sign; n/a if it is undefined.
 
-    Of what is large no digit behind the point is shown, and of what four digits would show as zero the first ones are;
-    below 1e-12 it is what rounding leaves of zero.
+    Large values have no decimals, and small values have four significant digits. Values below 1e-12 are rounding
+    errors and are shown as zero.
     """
     if value is None or value != value:
         return "n/a"
@@ -97,30 +97,30 @@ def number(value: float | None, sign: str = "") -> str:
 
 
 def bounds(threshold: Mapping[str, Any]) -> str:
-    """What a threshold asks for: `min 0.8`, or both ends."""
+    """Format a threshold: `min 0.8`, `max 0.9`, or both."""
     ends = {"min": threshold["min"], "max": threshold["max"]}
     return ", ".join(f"{end} {limit}" for end, limit in ends.items() if limit is not None)
 
 
 def when(text: str | None) -> str:
-    """A time as people read it, in UTC."""
+    """Format an ISO time for people, in UTC."""
     return "" if not text else datetime.fromisoformat(text).astimezone(UTC).strftime("%Y-%m-%d %H:%M")
 
 
 def percent(share: float | None) -> str:
-    """A share of 0 to 1."""
+    """Format a share from 0 to 1 as a percentage."""
     return "–" if share is None else f"{share:.1%}"
 
 
 def seconds(value: float | None) -> str:
-    """A time span."""
+    """Format a duration."""
     if value is None:
         return "–"
     return f"{value:.1f} s" if value < 60 else f"{value / 60:.0f} min"
 
 
 def links(folder: Path, here: str, also: Sequence[str] = ()) -> list[Link]:
-    """From a page in a folder to those that lie there or will (`also`)."""
+    """Return the navigation links from a page to the pages in its folder, and to `also`, which will be written."""
     there = [name for name in NAMES if name in (here, *also) or _is_page(folder / f"{name}.html")]
     return [Link(f"{name}.html", NAMES[name], name == here) for name in there] if len(there) > 1 else []
 
@@ -130,13 +130,13 @@ def _is_page(path: Path) -> bool:
 
 
 def is_ours(path: Path) -> bool:
-    """Did glue write this page?"""
+    """Whether glue wrote this page."""
     with path.open("rb") as file:
         return MARK.encode() in file.read(4096)
 
 
 def address(path: Path, folder: Path) -> str:
-    """Where a page in `folder` finds a file."""
+    """Return the relative URL of a file from a page in `folder`."""
     from urllib.parse import quote
 
     return quote(Path(os.path.relpath(path, folder)).as_posix())
@@ -149,7 +149,7 @@ def render(
     values: Mapping[str, Any],
     filters: Mapping[str, Callable[..., Any]] | None = None,
 ) -> str:
-    """A page, from a template in `templates/report`. Every value is escaped but what the template calls safe."""
+    """Render a page from a template in `templates/report`. Values are escaped unless the template marks them safe."""
     own: dict[str, Callable[..., Any]] = {"n": number, "bounds": bounds, "when": when, "percent": percent}
     around = {"frame": frame, "title": title, "glue": __version__, "mark": MARK}
     path = layout.templates() / "report" / template

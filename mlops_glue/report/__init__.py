@@ -1,7 +1,7 @@
-"""Facts about a project, for a reader: its page, and what a pull request changes.
+"""Reports for people: the project's pages, and the report on a pull request.
 
-`facts` reads what the stages, the registry and the monitor left, once; `project` and `pipeline` collect it, `profile`
-describes the data, `site` makes the pages of it and `ui` serves them,
-`pull_request` the report on a change (`base`: the other commit), `card` the model card, `lineage` where a version
-comes from, `health` what `glue doctor` finds, `side_by_side` the tables of `glue compare`.
+`facts` reads the results of the stages, the registry and the monitor; `project` and `pipeline` collect them, `profile`
+describes the data, `site` builds the pages and `ui` serves them. `pull_request` builds the report on a change (`base`:
+the commit to compare with), `card` the model card, `lineage` the origin of a version, `health` the findings of
+`glue doctor`, and `side_by_side` the tables of `glue compare`.
 """

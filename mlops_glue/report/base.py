@@ -1,4 +1,4 @@
-"""The commit that a change is compared with: its `dvc.lock`, and the results that DVC keeps for it."""
+"""The commit that a change is compared with: its `dvc.lock`, and the results that DVC stores for it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class BaseRevision:
             raise DataError(f"{path} of {self.name} cannot be read: {first_line(error)}") from error
 
     def stale(self) -> list[str]:
-        """The keys and tables with which its `dvc.lock` was made, and which its own files have otherwise."""
+        """Return the config keys and tables that differ between the commit's `dvc.lock` and its own files."""
         config, changed = self._yaml(layout.CONFIG), []
         for stage in self.lock.values():
             for key, value in stage.get("params", {}).get(layout.CONFIG, {}).items():
@@ -57,11 +57,11 @@ class BaseRevision:
         return list(dict.fromkeys(changed))
 
     def json(self, path: str) -> Any:
-        """What a file holds; None where there is none."""
+        """Read a JSON file; None if it does not exist."""
         return files.read_json(self.folder / path) if (self.folder / path).is_file() else None
 
     def file(self, path: str) -> Path | None:
-        """A file, which is fetched only now; None where there is none."""
+        """Fetch a file and return its path; None if the commit does not have it."""
         if not self.hash(path):
             return None
         if not (self.folder / path).is_file():
@@ -69,12 +69,12 @@ class BaseRevision:
         return self.folder / path
 
     def table(self, path: str) -> pa.Table | None:
-        """A Parquet file; None where there is none."""
+        """Read a Parquet file; None if the commit does not have it."""
         file = self.file(path)
         return tables.read_parquet(file) if file is not None else None
 
     def hash(self, path: str) -> str:
-        """MD5 of an output; "" where there is none."""
+        """MD5 of an output; "" if there is none."""
         return outputs(self.lock).get(path, "")
 
 
@@ -84,7 +84,7 @@ def outputs(lock: Lock) -> dict[str, str]:
 
 
 def changes(base: dict[str, Any], head: dict[str, Any]) -> list[str]:
-    """Which files and parameters two entries of a stage in `dvc.lock` have otherwise."""
+    """Return the files and parameters that differ between two `dvc.lock` entries of a stage."""
     files_of = [{dep["path"]: dep.get("md5") for dep in stage.get("deps", [])} for stage in (base, head)]
     found = [path for path in {**files_of[0], **files_of[1]} if files_of[0].get(path) != files_of[1].get(path)]
     params = [stage.get("params", {}).get(layout.CONFIG, {}) for stage in (base, head)]

@@ -1,4 +1,4 @@
-"""The card of a version, from facts alone: Markdown in the form of Hugging Face's model cards, and the same as HTML."""
+"""The model card of a version, built from recorded facts: Markdown in Hugging Face's format, and the same as HTML."""
 
 from __future__ import annotations
 
@@ -34,22 +34,22 @@ PIPELINES = {
 
 
 def of_version(config: Config, root: Path, store: Store, version: int, folder: Path) -> str:
-    """The card of a registered version; `folder` is an empty one of the caller's.
+    """Return the card of a registered version. `folder` is an empty folder that the caller supplies.
 
     Raises:
-        GlueError: the registry does not have it, or does not answer.
+        GlueError: the registry does not have the version, or does not answer.
     """
     return of_lineage(config, store, lineage(root, store, config.model_name, version, folder), folder)
 
 
 def of_lineage(config: Config, store: Store, found: Lineage, folder: Path) -> str:
-    """The card of a version whose lineage, and bundle, was brought into `folder`.
+    """Return the card of a version whose lineage and bundle have been fetched into `folder`.
 
     Raises:
-        DataError: it was not made by a run of glue, so nothing is known of its training.
+        DataError: glue did not train the version, so its evaluation is unknown.
     """
     if found.provenance is None:
-        problem = f"{found.model} v{found.version} has no card: it was made elsewhere, so its evaluation is not known"
+        problem = f"{found.model} v{found.version} has no card: glue did not train it, so its evaluation is unknown"
         raise DataError(problem, hint=f"glue lineage {found.version}")
     bundle = folder / "bundle"
     return markdown(
@@ -62,14 +62,14 @@ def of_lineage(config: Config, store: Store, found: Lineage, folder: Path) -> st
 
 
 def markdown(found: Lineage, report: Evaluation, schema: Schema, parity: Mapping[str, Any], card: Card) -> str:
-    """The card. What nobody has stated is empty.
+    """Render the card as Markdown. Fields that nobody has filled in are marked as not stated.
 
     Args:
-        found: what is known of the version.
-        report: of its evaluation.
-        schema: of its columns.
-        parity: of its ONNX model.
-        card: what people state in `glue.yaml`.
+        found: the version's lineage.
+        report: its evaluation.
+        schema: its columns.
+        parity: the parity check of its ONNX model.
+        card: the fields that people fill in, from `glue.yaml`.
     """
     title = f"{found.model} v{found.version}"
     limits = {threshold["metric"]: threshold for threshold in report["thresholds"]}
@@ -102,7 +102,7 @@ def markdown(found: Lineage, report: Evaluation, schema: Schema, parity: Mapping
             for part in report["slices"]
         ],
         "decisions": [describe.decided(decision) for decision in found.decisions],
-        "conditions": [[_cell(one) for one in row] for row in describe.condition_cells(found.conditions)],
+        "conditions": [[_cell(value) for value in row] for row in describe.condition_cells(found.conditions)],
         "moves": [audit.described(move) for move in found.moves],
         "packages": ", ".join(f"{name} {version}" for name, version in packages.items() if version),
         "cell": _cell,
@@ -112,7 +112,7 @@ def markdown(found: Lineage, report: Evaluation, schema: Schema, parity: Mapping
 
 
 def html(text: str) -> str:
-    """The card's body as HTML, without its title: each table can be scrolled, and its columns have headers."""
+    """Return the card's body as HTML, without its title. Tables are scrollable and have column headers."""
     from markdown_it import MarkdownIt
 
     body = MarkdownIt("commonmark", {"html": False}).enable("table").render(text.split("---\n", 2)[2])
@@ -128,9 +128,9 @@ def html(text: str) -> str:
         label = under.replace('"', "&quot;")
         return f'<div class="scroll" tabindex="0" role="region" aria-label="{label}"><table>'
 
-    # in the text itself `<` is escaped: these are the renderer's own
+    # `<` is escaped in the text, so every tag here is from the renderer
     body = re.sub(r"<h\d>(.*?)</h\d>|</?table>", in_region, body).replace("<th>", '<th scope="col">')
-    return body.partition("</h1>")[2]  # the page has its own
+    return body.partition("</h1>")[2]  # the page has its own title
 
 
 def _front(found: Lineage, report: Evaluation, card: Card, title: str) -> str:

@@ -1,4 +1,4 @@
-"""Facts about a model, its data and its registry, which the project's page and a pull request's report share."""
+"""Facts about a model, its data and its registry, shared by the project pages and the pull request report."""
 
 from __future__ import annotations
 
@@ -21,37 +21,37 @@ from mlops_glue.pipeline.validated import Expectation
 from mlops_glue.trusted import RUNS_CODE, described_form
 
 EVALUATION = f"{layout.EVALUATION}/evaluation.json"
-RESULT = "result.json"  # of a validation, in its folder
+RESULT = "result.json"  # of a validation, in the validation folder
 MOST_VERSIONS = 20
 
-Evaluation = Mapping[str, Any]  # as `evaluate` writes it
+Evaluation = Mapping[str, Any]  # the JSON that `evaluate` writes
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric on the holdout, with what it is compared with (None: not known)."""
+    """A metric on the holdout, with the values it is compared with (None: unknown)."""
 
     name: str
     value: float | None
     low: float | None
     high: float | None
     trivial: float | None
-    threshold: str  # what it asks for; empty where there is none
+    threshold: str  # in words; empty if there is none
     met: bool | None
     champion: float | None
-    base: float | None  # of another commit
-    difference: float | None  # from that
+    base: float | None  # at the base commit
+    difference: float | None  # from `base`
     higher_is_better: bool
 
 
 @dataclass(frozen=True)
 class Version:
-    """A version in the registry, and what it leads back to."""
+    """A version in the registry, and its origin."""
 
     version: int
     created: str  # ISO 8601, UTC
     state: list[str]  # its aliases, rolled back, refused
-    metrics: dict[str, float]  # as they were when it was registered
+    metrics: dict[str, float]  # at registration
     refused: str | None
     commit: str | None
     dirty: bool
@@ -60,27 +60,27 @@ class Version:
 
 @dataclass(frozen=True)
 class Registry:
-    """What the registry says of a model."""
+    """The registry's content for a model."""
 
-    problem: str | None = None  # why it could not be read
+    problem: str | None = None  # why the registry could not be read
     versions: list[Version] = field(default_factory=list)  # newest first
-    all: int = 0  # how many there are
-    moves: list[dict[str, Any]] = field(default_factory=list)  # of the champion, newest first
+    all: int = 0  # the number of versions
+    moves: list[dict[str, Any]] = field(default_factory=list)  # changes of champion, newest first
     champion: Version | None = None
-    server: str | None = None  # None: the project's own
+    server: str | None = None  # None: the project's local registry
 
 
 @dataclass(frozen=True)
 class Slices:
-    """The metrics by value of a column."""
+    """Metrics by value of a column."""
 
     column: str
     rows: list[dict[str, Any]]
-    values: int  # how many values the column has
+    values: int  # the number of distinct values in the column
 
 
 def slices(evaluation: Evaluation | None) -> list[Slices]:
-    """The slices of an evaluation, by column."""
+    """Return the slices of an evaluation, grouped by column."""
     by_column: dict[str, list[dict[str, Any]]] = {}
     for row in evaluation["slices"] if evaluation else ():
         by_column.setdefault(row["column"], []).append(row)
@@ -88,7 +88,7 @@ def slices(evaluation: Evaluation | None) -> list[Slices]:
 
 
 def read_json(path: Path) -> Any:
-    """What a JSON file holds; None where there is no file, or it is torn."""
+    """Read a JSON file; None if it does not exist or is incomplete."""
     try:
         return files.read_json(path)
     except (OSError, ValueError):
@@ -96,9 +96,9 @@ def read_json(path: Path) -> Any:
 
 
 def database_problem(path: Path, *, thorough: bool = False) -> str | None:
-    """What is wrong with a database, as its head or (`thorough`) all of it tells; None if nothing is."""
+    """Check a SQLite database: its header, or with `thorough` all of it. Return the problem; None if it is sound."""
     if not path.is_file():
-        return "is not there"
+        return "does not exist"
     pragma = "integrity_check" if thorough else "schema_version"
     try:
         with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as database:
@@ -114,13 +114,13 @@ def metrics(
     base: Evaluation | None = None,
     main: str | None = None,
 ) -> list[Metric]:
-    """Each metric of an evaluation.
+    """Return each metric of an evaluation.
 
     Args:
-        evaluation: what was measured; None: nothing.
+        evaluation: the evaluation; None: no model has been evaluated.
         champion: the champion's metrics.
-        base: another commit's evaluation; one of another task counts for nothing.
-        main: the metric that comes first.
+        base: another commit's evaluation; ignored if its task is different.
+        main: the metric to list first.
     """
     if evaluation is None:
         return []
@@ -145,19 +145,19 @@ def metrics(
 
 
 def expectations(folder: Path) -> list[Expectation] | None:
-    """What the validation in a folder found, what is not met first; None where there was none."""
+    """Read the validation result in a folder, failed expectations first; None if there is none."""
     result = read_json(folder / RESULT)
     return validated.expectations(result) if result is not None else None
 
 
 def registry(config: configs.Config, root: Path) -> Registry:
-    """The versions, the champion, and how it changed; nothing where there is no registry yet."""
+    """Read the versions, the champion and its history; empty if there is no registry yet."""
     server = _server(config)
     try:
         store = read_only(root, config)
         if store is None:
-            was_there = config.tracking.uri is None and (root / layout.DELIVERY).is_file()
-            return Registry(f"{layout.TRACKING_DB} is not there" if was_there else None)
+            is_lost = config.tracking.uri is None and (root / layout.DELIVERY).is_file()
+            return Registry(f"{layout.TRACKING_DB} does not exist" if is_lost else None)
         count, found = store.overview(config.model_name, MOST_VERSIONS)
         moves = list(reversed(store.champion_history(config.model_name) if found else []))
     except GlueError as error:
@@ -174,7 +174,7 @@ def registry(config: configs.Config, root: Path) -> Registry:
 
 
 def _server(config: configs.Config) -> str | None:
-    """The tracking server as it may be shown: none of a URL with a secret or a variable in it but the names."""
+    """The tracking server for display. For a URL with a secret or a variable, only the variables' names."""
     uri = config.tracking.uri
     if uri is None or re.fullmatch(r"https?://[^@\s$]+", uri):
         return uri

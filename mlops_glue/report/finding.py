@@ -1,4 +1,4 @@
-"""One thing that `glue doctor` has looked at."""
+"""A finding of `glue doctor`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mlops_glue.config import Config
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at. `fix` is what to type; a problem makes the exit code 1, a note does not."""
+    """The result of a check. `fix` is a command or an edit; a problem sets exit code 1, a note does not."""
 
     level: str  # ok, note, problem
     what: str
@@ -17,5 +17,5 @@ class Finding:
 
 
 def in_environment(command: str, config: Config) -> str:
-    """A command of glue's, as it is typed for the environment of a config."""
+    """Add the config's environment to a glue command."""
     return f"{command} --env {config.environment}" if config.environment else command

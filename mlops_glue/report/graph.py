@@ -1,4 +1,4 @@
-"""The stages of a pipeline as a picture: which reads what which makes."""
+"""The stages of a pipeline as a graph: each stage, and the stages whose outputs it reads."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ LONGEST = 16  # characters in a box
 
 
 def graph(stages: Mapping[str, Mapping[str, Any]], wrong: Mapping[str, bool] | None = None) -> str:
-    """An SVG, the tables left and what is made of them right of them; "" where there is nothing to draw.
+    """Draw the stages as an SVG, with the tables on the left; "" if there are no stages.
 
     Args:
-        stages: by name, in order, the paths `deps` that each reads and `outs` that it makes.
-        wrong: whether what a stage left is not of what is here now; one that is not named is as the others.
+        stages: by name, in order, the paths that each stage reads (`deps`) and writes (`outs`).
+        wrong: whether each stage's output is out of date; a stage that is not listed is drawn without a state.
     """
     maker = {out: name for name, stage in stages.items() for out in stage["outs"]}
     needs = {
@@ -25,7 +25,7 @@ def graph(stages: Mapping[str, Mapping[str, Any]], wrong: Mapping[str, bool] | N
     tables = [dep for of in needs.values() for dep in of if dep.startswith("data/")]
     needs = {name: [dep for dep in needs.get(name, []) if dep in {*stages, *tables}] for name in [*tables, *stages]}
     depth: dict[str, int] = {}
-    for name in needs:  # a stage comes after those that it reads
+    for name in needs:  # a stage is drawn to the right of the stages that it reads
         depth[name] = max((depth.get(dep, 0) + 1 for dep in needs[name]), default=0)
     if not stages:
         return ""
@@ -36,9 +36,9 @@ def graph(stages: Mapping[str, Mapping[str, Any]], wrong: Mapping[str, bool] | N
     drawn = [_line(place[dep], place[name]) for name in needs for dep in needs[name]]
     drawn += [_box(name, *place[name], None if name not in stages else (wrong or {}).get(name)) for name in needs]
     size = columns * (WIDE + GAP) - GAP + 2, rows * ROW - (ROW - HIGH) + 2
-    said = escape("; ".join(f"{name} reads {', '.join(of)}" for name, of in needs.items() if of), quote=True)
+    text = escape("; ".join(f"{name} reads {', '.join(of)}" for name, of in needs.items() if of), quote=True)
     return (
-        f'<svg role="img" aria-label="{said}" width="{size[0]}" height="{size[1]}" viewBox="-1 -1 {size[0]} {size[1]}">'
+        f'<svg role="img" aria-label="{text}" width="{size[0]}" height="{size[1]}" viewBox="-1 -1 {size[0]} {size[1]}">'
         f"{''.join(drawn)}</svg>"
     )
 

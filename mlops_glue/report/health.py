@@ -1,4 +1,4 @@
-"""Is this installation sound, and this project? Each finding comes with what to type."""
+"""Checks of the installation and the project for `glue doctor`. Each problem comes with a fix to type."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ from mlops_glue.waiting import within
 if TYPE_CHECKING:
     from mlops_glue.adapters.mlflow import Store
 
-PART_S = 120.0  # of what glue itself looks at; it imports tools and reads the whole project
+PART_S = 120.0  # time limit of a local check, which imports tools and reads the complete project
 MATERIALIZE = "glue materialize --force"
-# in a URL, and not as ${NAME}: in front of the host, or signed in the query
+# a password in a URL, not as ${NAME}: before the host, or a signature in the query
 PASSWORD = re.compile(
     r"://[^/@\s:]*:[^/@\s${}]+@|://\S*[?&](\w*(sig|signature|token|key|password|secret))=[^&\s${}]+", re.I
 )
 
 
 def of_installation(extras: tuple[str, ...]) -> Iterator[Finding]:
-    """Findings about Python, git and the packages that these extras need."""
+    """Check Python, git and the packages that the extras need."""
     yield Finding("ok", f"Python {platform.python_version()}")
     if not git.is_installed():
-        yield Finding("note", "no git: versions will not lead back to a commit", "apt install git")
+        yield Finding("note", "git is not installed: versions will not record a commit", "apt install git")
     yield from _packages(extras)
 
 
@@ -65,18 +65,18 @@ def _packages(extras: tuple[str, ...]) -> Iterator[Finding]:
         if need.specifier.contains(installed, prereleases=True):
             yield Finding("ok", f"{need.name} {installed}")
         else:
-            yield Finding("problem", f"{need.name} {installed}: tested is {need.specifier}", f"{install} --upgrade")
+            yield Finding("problem", f"{need.name} {installed}: tested with {need.specifier}", f"{install} --upgrade")
 
 
 def of_project(root: Path, env: str | None) -> list[Finding]:
-    """Findings about the config, the repository, the pipeline, the registry and the features."""
+    """Check the config, the repository, the pipeline, the registry and the features."""
     try:
         dvc_yaml.check_readable(root)
         config = configs.load(root, env, needs=())
-    except GlueError as error:  # what comes after needs a config that loads
+    except GlueError as error:  # the other checks need a config that loads
         return _as_findings(error)
     found: list[Finding] = []
-    away: set[str] = set()  # sections whose servers do not answer: to ask them more would only take longer
+    away: set[str] = set()  # sections whose servers do not answer: their other checks would only time out too
     for part, needs in PARTS.items():
         try:
             if part is of_places:
@@ -100,23 +100,23 @@ def _as_findings(error: GlueError) -> list[Finding]:
 def _repository(root: Path, config: Config) -> Iterator[Finding]:
     yield Finding("ok", f"{layout.CONFIG} of {config.project}")
     for key in _passwords(files.read_yaml(root / layout.CONFIG)):
-        problem = f"{layout.CONFIG} {key}: a password stands in it, for everybody who reads the repository"
-        yield Finding("problem", problem, f"{key}: ${{NAME}}, and a new password, kept in the environment as NAME")
+        problem = f"{layout.CONFIG} {key}: contains a password, visible to everyone who can read the repository"
+        yield Finding("problem", problem, f"change the password, export it as NAME, and set {key}: ${{NAME}}")
     task = config.data.labels.task if config.data is not None else None
     kind = unfit_kind(config.train.estimator or "", task) if config.train is not None else None
     if kind is not None:
         problem = (
-            f"{layout.CONFIG} train.estimator: {config.train.estimator} is a {kind}, and data.labels.task is {task}"
+            f"{layout.CONFIG} train.estimator: {config.train.estimator} is a {kind}, but data.labels.task is {task}"
         )
         yield Finding("problem", problem, f"task: {'regression' if kind == 'regressor' else 'binary, or multiclass'}")
     if config.train is not None and config.train.onnx is not None:
-        yield Finding("ok", f"the model is ONNX of yours, by {config.train.onnx}")
+        yield Finding("ok", f"{config.train.onnx} supplies the ONNX model")
     if not git.is_work_tree(root):
-        yield Finding("note", "not in a git repository: versions will not lead back to a commit", "git init")
+        yield Finding("note", "not in a git repository: versions will not record a commit", "git init")
 
 
 def _passwords(node: Any, key: str = "") -> Iterator[str]:
-    """The keys whose URL has one."""
+    """Yield the keys whose URL contains a password."""
     if isinstance(node, dict | list):
         for name, inner in node.items() if isinstance(node, dict) else enumerate(node):
             yield from _passwords(inner, f"{key}.{name}" if key else str(name))
@@ -126,11 +126,11 @@ def _passwords(node: Any, key: str = "") -> Iterator[str]:
 
 def _pipeline(root: Path, config: Config) -> Iterator[Finding]:
     if config.data is None:
-        yield Finding("ok", "no data and no train: what is here has no pipeline")
+        yield Finding("ok", "no pipeline: glue.yaml has no data and no train section")
         return
     again = in_environment("glue run", config)
     if not dvc_yaml.is_current(config, root):
-        yield Finding("note", f"dvc.yaml is not yet what {layout.CONFIG} says", again)
+        yield Finding("note", f"dvc.yaml is older than {layout.CONFIG}", again)
     changed = dvc.changed_data(root)
     for path, what in changed.items():
         yield Finding("note", f"{path}: {what} since DVC tracked it", f"dvc add {path.removesuffix('.dvc')}")
@@ -140,16 +140,16 @@ def _pipeline(root: Path, config: Config) -> Iterator[Finding]:
         more = f", and {len(reasons) - 1} more stages" if len(reasons) > 1 else ""
         yield Finding("note", f"{name} would run: {why[0]}{more}", again)
     if not reasons and not changed:
-        yield Finding("ok", f"{len(stages)} stages agree with dvc.lock and the files")
+        yield Finding("ok", f"all {len(stages)} stages are up to date")
 
 
 def of_last_run(root: Path, config: Config) -> Iterator[Finding]:
-    """Whether the last run failed or was killed, and what it left behind."""
+    """Check whether the last run failed or was killed, and find the files it left behind."""
     if at_work(root):
-        yield Finding("note", "another glue is at work in this project")
+        yield Finding("note", "another glue command is running in this project")
         return
     if (root / layout.RUNNING).is_file():
-        yield Finding("problem", "the last glue run was killed: what it left is half done", "glue run")
+        yield Finding("problem", "the last glue run was killed: its results are incomplete", "glue run")
     elif (failed := last_failure(root)) is not None:
         problem = f"the last glue run failed{failed['where']}: {failed['problem']}"
         yield Finding("problem", problem, failed.get("hint") or "glue run")
@@ -171,18 +171,18 @@ def _registry(root: Path, config: Config) -> Iterator[Finding]:
 
 
 def of_champion(root: Path, config: Config, store: Store) -> Iterator[Finding]:
-    """Whether there is a champion, and whether its bundle is the one that was registered."""
+    """Check whether there is a champion, and whether its bundle is unchanged since registration."""
     name, champion = config.model_name, store.champion(config.model_name)
     for run in store.dead_runs(config.project):
-        yield Finding("problem", f"MLflow run {run} is RUNNING, and its process is dead", "glue run --force")
+        yield Finding("problem", f"MLflow run {run} is RUNNING, but its process no longer exists", "glue run --force")
     delivered = last_delivery(root, config)
     if delivered is not None and delivered["version"] not in store.versions(name):
-        gone = f"{name} v{delivered['version']} was published and is gone from the registry"
+        gone = f"{name} v{delivered['version']} was published but is no longer in the registry"
         yield Finding("problem", gone, in_environment("glue run", config))
     has_result = config.data is not None and set(NAMES) <= dvc.locked(root).keys()
     if has_result and champion is not None and store.find_version(name, fingerprint(root)) is None:
         where = f" in environment {config.environment}" if config.environment else ""
-        yield Finding("note", f"the result here is not published{where}", in_environment("glue run", config))
+        yield Finding("note", f"the current result is not published{where}", in_environment("glue run", config))
     if champion is None:
         if config.data is not None:
             has_versions = bool(store.versions(name))
@@ -195,7 +195,7 @@ def of_champion(root: Path, config: Config, store: Store) -> Iterator[Finding]:
         is_last = delivered is not None and delivered["version"] == champion  # its bundle is still in artifacts/
         yield Finding("problem", error.message, "glue run --force" if is_last else "glue rollback")
     else:
-        yield Finding("ok", f"{name} v{champion} is champion, its bundle is the one that was registered")
+        yield Finding("ok", f"{name} v{champion} is champion, and its bundle is intact")
 
 
 def _no_champion(config: Config, has_versions: bool, refused: list[str]) -> Finding:
@@ -208,14 +208,14 @@ def _no_champion(config: Config, has_versions: bool, refused: list[str]) -> Find
 
 
 def of_features(root: Path, config: Config) -> Iterator[Finding]:
-    """Whether the feature registry and the online store can be read, and hold what the champion takes."""
+    """Check whether the feature registry and the online store are readable and have the champion's features."""
     if not config.features.use:
         return
     from mlops_glue import feature_stores, features
 
     with tempfile.TemporaryDirectory() as folder:
         repository = feature_stores.open_repository(config, root, Path(folder))
-        yield Finding("ok", f"{len(repository.views(config.features.use)[0])} feature views of {config.features.repo}")
+        yield Finding("ok", f"{len(repository.views(config.features.use)[0])} feature views in {config.features.repo}")
         store = read_only(root, config)
         champion = store.champion(config.model_name) if store is not None else None
         taken = (
@@ -226,11 +226,11 @@ def of_features(root: Path, config: Config) -> Iterator[Finding]:
         try:
             features.check_definitions(repository, taken, features.transform_hash(config, root))
         except DataError as error:
-            yield Finding("note", f"{error.message}: its online store is left as it is", "glue run")
+            yield Finding("note", f"{error.message}: its online store is not updated", "glue run")
     live = feature_stores.open_live(config, root)
     file = live.online_file
     if taken is not None and file is not None and not file.exists():
-        yield Finding("problem", f"the online store {file} is not there", in_environment("glue materialize", config))
+        yield Finding("problem", f"the online store {file} does not exist", in_environment("glue materialize", config))
         return
     if file is not None and file.exists() and (problem := facts.database_problem(file, thorough=True)) is not None:
         yield Finding("problem", f"{file} {problem}", f"rm {file}*; glue materialize")
@@ -241,17 +241,17 @@ def of_features(root: Path, config: Config) -> Iterator[Finding]:
             "problem", "the online store is empty: no entity has features", in_environment(MATERIALIZE, config)
         )
         return
-    yield Finding("ok", "the feature registry and the online store can be read")
+    yield Finding("ok", "the feature registry and the online store are readable")
     if taken is not None:
         from mlops_glue.delivery.materialize import empty_views
 
         for view in empty_views(root, live, taken):
-            what = f"of some entities the online store has nothing in {view}, or only what is older than its TTL"
+            what = f"{view}: some entities have no values in the online store, or only values older than the TTL"
             yield Finding("note", what, in_environment(MATERIALIZE, config))
 
 
-Part = Callable[[Path, Config], Any]  # gives findings
-PARTS: dict[Part, set[str]] = {  # with the sections whose servers they ask
+Part = Callable[[Path, Config], Any]  # returns findings
+PARTS: dict[Part, set[str]] = {  # each with the sections whose servers it contacts
     _repository: set(),
     _pipeline: set(),
     of_last_run: set(),

@@ -16,22 +16,22 @@ SHOWN = 12  # characters of a hash
 
 
 def text(found: Lineage, row: dict[str, Any] | None = None) -> Iterator[str]:
-    """Lines for a terminal, from the raw tables to the bundle; a prediction of it first."""
+    """Yield lines for a terminal, from the raw tables to the bundle. `row`: a logged prediction, shown first."""
     if row is not None:
         yield from _of_prediction(row)
     made = found.provenance or {}
     aliases = f" ({', '.join(found.aliases)})" if found.aliases else ""
     yield f"{found.model} v{found.version}{aliases}, registered {found.created}"
     if not made:
-        yield _line("made of", "not recorded: it was made elsewhere, or by an older glue")
+        yield _line("origin", "not recorded: glue did not train it, or an older glue did")
     for table in made.get("data", []):
         span = f", {table['first']} to {table['last']}" if table["first"] else ""
         yield _line("data", f"{table['path']}: {table['rows']:,} rows, {len(table['columns'])} columns{span}")
         yield _line("", f"md5 {table['md5']}  sha256 {table['sha256']}")
         if query := table.get("query"):
-            yield _line("", f"{query['rows']:,} rows read {query['read']} from {query['url']}: {query['query']}")
+            yield _line("", f"{query['rows']:,} rows read at {query['read']} from {query['url']}: {query['query']}")
     if made.get("data"):
-        yield _line("kept in", made["remote"] or "DVC's cache alone when it was made: data.remote was not set")
+        yield _line("stored in", made["remote"] or "only DVC's cache at training time: data.remote was not set")
     for name, stage in found.stages.items():
         outs = ", ".join(f"{path} {(md5 or '')[:SHOWN]}" for path, md5 in stage["outs"].items())
         yield _line("stage", f"{name}: {outs}")
@@ -47,7 +47,7 @@ def text(found: Lineage, row: dict[str, Any] | None = None) -> Iterator[str]:
 
 
 def table(found: Lineage) -> Table:
-    """The same as a table, a line without a name under the one before it."""
+    """Return the same facts as a table. A line without a name is added to the row before it."""
     rows: list[list[str]] = []
     for line in list(text(found))[1:]:
         name, value = line[2:13].strip(), line[13:]
@@ -55,12 +55,12 @@ def table(found: Lineage) -> Table:
             rows.append([name or "data", value])
         else:
             rows[-1][1] += f"; {value}"
-    return Table(f"{found.model} v{found.version}, registered {found.created}", ["What", "It is"], rows, [])
+    return Table(f"{found.model} v{found.version}, registered {found.created}", ["Item", "Value"], rows, [])
 
 
 def _of_promotion(found: Lineage) -> Iterator[str]:
     for decision in found.decisions:
-        why = "; ".join(decision["refused"]) or "every condition holds"
+        why = "; ".join(decision["refused"]) or "all conditions are met"
         why = f"forced ({decision['forced']}) over: {why}" if "forced" in decision else why
         yield _line("decision", f"{decision['time']} {decision['alias']} by {decision['by']}: {why}")
     if found.conditions:
@@ -79,9 +79,9 @@ def _of_prediction(row: dict[str, Any]) -> Iterator[str]:
 
 def _of_making(made: dict[str, Any], found: Lineage) -> Iterator[str]:
     code, environment = made["code"], made["environment"]
-    kept = ", kept with the run" if code["dirty"] else ""
+    kept = ", saved with the run" if code["dirty"] else ""
     yield _line("code", f"commit {code['commit'] or 'none'}{changed(code)}{kept}; tree {code['tree'][:SHOWN]}")
-    yield _line("committed", found.committed or "no commit has its dvc.lock yet")
+    yield _line("committed", found.committed or "no commit contains its dvc.lock yet")
     lock = f", {environment['lock']['path']}" if environment["lock"] else ""
     yield _line("made with", f"Python {environment['python']}, glue {environment['glue']}{lock}, seed {made['seed']}")
     if made["refit"] is not None:
@@ -91,9 +91,9 @@ def _of_making(made: dict[str, Any], found: Lineage) -> Iterator[str]:
 
 
 def changed(code: dict[str, Any]) -> str:
-    """How many files were not as in the commit."""
-    many = len(code["changed"])
-    return f" and {many} changed {'file' if many == 1 else 'files'}" if code["dirty"] else ""
+    """Return in words the number of files that differed from the commit."""
+    count = len(code["changed"])
+    return f" and {count} changed {'file' if count == 1 else 'files'}" if code["dirty"] else ""
 
 
 def _line(name: str, value: str) -> str:
@@ -101,7 +101,7 @@ def _line(name: str, value: str) -> str:
 
 
 def mermaid(found: Lineage, row: dict[str, Any] | None = None) -> Iterator[str]:
-    """A Mermaid flowchart: tables and files are boxes, stages are rounded."""
+    """Yield the lines of a Mermaid flowchart: tables and files are boxes, stages are rounded."""
     yield "flowchart LR"
     names: dict[str, str] = {}
 

@@ -1,4 +1,4 @@
-"""Each stage of the pipeline: its outcome in the last run, and whether that is still so."""
+"""Each stage of the pipeline: its outcome in the last run, and whether it is still up to date."""
 
 from __future__ import annotations
 
@@ -15,35 +15,44 @@ from mlops_glue.pipeline.session import DID_NOT_RUN
 from mlops_glue.report.facts import read_json
 
 DELIVERY = ("publish", "promote", "materialize")
-STALE = ("changed", "failed", "not run")  # outcomes of a stage whose results are not of what is here now
-FINE = ("executed", "restored", "unchanged")  # outcomes that mean little where an earlier stage is stale
+STALE = ("changed", "failed", "not run")  # outcomes of a stage whose results are out of date
+FINE = ("executed", "restored", "unchanged")  # outcomes that may be out of date if an earlier stage is stale
 MOST_REASONS = 6
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage."""
+    """A stage."""
 
     name: str
-    outcome: str  # of the last run; or changed, not run, not known, may be out of date
-    seconds: float | None  # that it took when it ran last
+    outcome: str  # in the last run; or changed, not run, not known, may be out of date
+    seconds: float | None  # duration of its last execution
     reasons: list[str]
 
 
 @dataclass(frozen=True)
 class Pipeline:
-    """Every stage, with those that are out of date and those that depend on them."""
+    """All stages.
 
-    time: str | None  # of the last run
-    failed: str | None  # how it failed
-    problem: str | None  # why it is not known what has changed since
+    Attributes:
+        time: when the last run was.
+        failed: why the last run failed.
+        problem: why the changes since then are unknown.
+        stages: each stage.
+        stale: the names of the stages that are out of date.
+        behind: those, and the stages that depend on them.
+    """
+
+    time: str | None
+    failed: str | None
+    problem: str | None
     stages: list[Stage]
     stale: list[str]
     behind: list[str]
 
 
 def pipeline(config: configs.Config, root: Path) -> Pipeline:
-    """What the last run and DVC say of each stage; nothing where there is no pipeline."""
+    """Return each stage's state from the last run and DVC; empty if there is no pipeline."""
     if config.data is None:
         return Pipeline(None, None, None, [], [], [])
     last = read_json(root / layout.LAST_RUN) or {"time": None, "problem": None, "stages": []}
@@ -54,9 +63,9 @@ def pipeline(config: configs.Config, root: Path) -> Pipeline:
     try:
         pending, depending = queries.pending(config, root, dvc_yaml.stale(config, root))
     except GlueError as error:
-        problem = f"what has changed since is not known: {error.message}"
+        problem = f"changes since the last run are unknown: {error.message}"
     delivery = DELIVERY if config.features.use else DELIVERY[:2]
-    was_delivered = not last["time"] and (root / layout.DELIVERY).is_file()  # by a run that kept no lines
+    was_delivered = not last["time"] and (root / layout.DELIVERY).is_file()  # by a run that recorded no stages
     stages = [_stage(name, lines.get(name), causes) for name, causes in pending.items()]
     stale = [stage.name for stage in stages if stage.outcome in STALE]
     behind = {*stale, *depending}
@@ -74,7 +83,7 @@ def pipeline(config: configs.Config, root: Path) -> Pipeline:
 
 
 def _stage(name: str, line: Mapping[str, Any] | None, causes: list[str] | None) -> Stage:
-    """By its line in the last run, and why it would run again; None: not known."""
+    """Build a stage from its line in the last run and the causes for running it again (None: unknown)."""
     if line is None:
         outcome = "not known" if causes is None else "not run" if causes else "unchanged"
         return Stage(name, outcome, None, (causes or [])[:MOST_REASONS])

@@ -1,4 +1,4 @@
-"""Does each place that `glue.yaml` names answer, and take what glue brings there? Each has a time limit."""
+"""Checks that each storage location and server in `glue.yaml` answers and accepts writes, within a time limit."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from mlops_glue.report.finding import Finding, in_environment
 from mlops_glue.secrets import redacted
 from mlops_glue.waiting import within
 
-LIMIT_S = 10.0  # of one place
-MAX_SKEW_S = 30.0  # S3 refuses what is signed 15 minutes off; the times of runs and alerts are wrong before
+LIMIT_S = 10.0  # for each check
+MAX_SKEW_S = 30.0  # S3 refuses signatures that are 15 minutes off; times of runs and alerts are misleading earlier
 MIN_FREE = 1 << 30  # bytes
 
 
 def of_places(root: Path, config: Config) -> tuple[list[Finding], set[str]]:
-    """What is found of each place; and the sections whose servers do not answer."""
+    """Return the findings, and the config sections whose servers do not answer."""
     found: list[Finding] = []
     away: set[str] = set()
     looks = {_remote: "data", _databases: "features", _mlflow: "tracking", _artifacts: "", _log: "", _alerts: ""}
@@ -31,7 +31,7 @@ def of_places(root: Path, config: Config) -> tuple[list[Finding], set[str]]:
         try:
             found += look(root, config)
         except GlueError as error:
-            check = f"is it up, and is the address right? {in_environment('glue config show', config)}"
+            check = f"check that it is running, and check its address: {in_environment('glue config show', config)}"
             fix = error.hint if error.hint and not isinstance(error, Unreachable) else check
             found += [Finding("problem", line, fix) for line in error.message.splitlines()]
             away.add(section)
@@ -51,11 +51,11 @@ def _remote(root: Path, config: Config) -> Iterator[Finding]:
             "problem", f"data.remote: {redacted(where)} is nearly full{room}", f"df -h {where}; dvc gc --cloud"
         )
     else:
-        yield Finding("ok", f"data.remote: {redacted(where)} answers and takes files{room}")
+        yield Finding("ok", f"data.remote: {redacted(where)} answers and accepts files{room}")
 
 
 def _databases(root: Path, config: Config) -> Iterator[Finding]:
-    """Every PostgreSQL: Feast would wait for one that hangs."""
+    """Check each PostgreSQL server: Feast would wait forever for a server that hangs."""
     from mlops_glue.adapters import sql
 
     for key, place in _postgres(config):
@@ -87,21 +87,21 @@ def _mlflow(root: Path, config: Config) -> Iterator[Finding]:
 
     server.ready()
     found = server.look(uri, config.model_name, min(config.tracking.timeout_s, LIMIT_S))
-    clock = "" if found.skew_s is None else f", its clock is {abs(found.skew_s):.0f} s from this one's"
+    clock = "" if found.skew_s is None else f", clock difference {abs(found.skew_s):.0f} s"
     yield Finding("ok", f"tracking.uri: MLflow {found.version} answers in {found.took_s * 1000:.0f} ms{clock}")
     if not found.may_write:
-        problem = "tracking.uri: MLflow takes no changes from here: it refuses the user, or lets him read alone"
+        problem = "tracking.uri: MLflow refuses writes: the login is wrong, or the user has read-only access"
         yield Finding("problem", problem, "export MLFLOW_TRACKING_USERNAME=… MLFLOW_TRACKING_PASSWORD=…")
     if found.skew_s is not None and abs(found.skew_s) > MAX_SKEW_S:
         ahead = "ahead of" if found.skew_s > 0 else "behind"
         problem = f"tracking.uri: the server's clock is {abs(found.skew_s):.0f} s {ahead} this machine's"
-        yield Finding("problem", problem, "timedatectl set-ntp true, on the one that is wrong")
+        yield Finding("problem", problem, "timedatectl set-ntp true (on the machine whose clock is wrong)")
     theirs, ours = found.version.split("."), found.ours.split(".")
     if theirs[:2] != ours[:2]:
         level = "note" if theirs[0] == ours[0] else "problem"
         yield Finding(
             level,
-            f"tracking.uri: MLflow {found.version} there, {found.ours} here",
+            f"tracking.uri: the server runs MLflow {found.version}, this machine has {found.ours}",
             f"pip install mlflow=={found.version}",
         )
 
@@ -111,7 +111,7 @@ def _artifacts(root: Path, config: Config) -> Iterator[Finding]:
         return
     store = opened(root, config, create=False)
     where = within(LIMIT_S, "MLflow's artifact store", lambda: store.try_artifacts(config.project))
-    yield Finding("ok", f"MLflow's artifact store {redacted(where)} takes files, and gives them back")
+    yield Finding("ok", f"MLflow's artifact store {redacted(where)} stores files and returns them")
 
 
 def _log(root: Path, config: Config) -> Iterator[Finding]:
@@ -119,15 +119,15 @@ def _log(root: Path, config: Config) -> Iterator[Finding]:
         return
     to = configs.resolve(config.serve.prediction_log, "serve.prediction_log")
     if "://" not in to:
-        return  # a folder of the project
+        return  # a folder in the project
     from mlops_glue.log_place import opened
 
     within(LIMIT_S, "serve.prediction_log", lambda: opened(to).try_out())
-    yield Finding("ok", f"serve.prediction_log: {redacted(to)} answers and takes rows")
+    yield Finding("ok", f"serve.prediction_log: {redacted(to)} answers and accepts rows")
 
 
 def _alerts(root: Path, config: Config) -> Iterator[Finding]:
-    """The form of each address; nothing is sent."""
+    """Check the format of each alert address, without sending anything."""
     from urllib.parse import urlsplit
 
     alerts = config.monitor.alerts
@@ -136,10 +136,16 @@ def _alerts(root: Path, config: Config) -> Iterator[Finding]:
     for key, url in named:
         parts = urlsplit(configs.resolve(url, key))
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            yield Finding("problem", f"{layout.CONFIG} {key}: is no http:// or https:// URL", f"then: {test}")
+            yield Finding(
+                "problem",
+                f"{layout.CONFIG} {key}: must be an http:// or https:// URL",
+                f"edit {layout.CONFIG}, then: {test}",
+            )
     channels = [("monitor.alerts.channels", channel) for channel in alerts.channels]
     for key, url in channels:
         if "://" not in configs.resolve(url, key):
-            yield Finding("problem", f"{layout.CONFIG} {key}: {url} is no URL", f"mailto://…, slack://…; then: {test}")
+            yield Finding(
+                "problem", f"{layout.CONFIG} {key}: must be a URL ({url})", f"use mailto://… or slack://…, then: {test}"
+            )
     if named or channels:
-        yield Finding("ok", f"monitor.alerts: nothing was sent; {test} sends to each of {len(named) + len(channels)}")
+        yield Finding("ok", f"monitor.alerts: {len(named) + len(channels)} configured; to send a test alert: {test}")

@@ -1,4 +1,4 @@
-"""What the tables hold, column by column: what each is taken for, what is missing, how its values are spread."""
+"""A profile of the training table: each column's type, missing values and distribution."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from mlops_glue import files, layout, row_groups, tables
 from mlops_glue.config import KINDS, Config
 from mlops_glue.pipeline import profile as profiles
 from mlops_glue.schema import TEXTUAL, Schema
-from mlops_glue.schema import Column as Taken
+from mlops_glue.schema import Column as InputColumn
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SAMPLE = 20_000  # rows of which histograms are
+SAMPLE = 20_000  # rows in the sample for histograms
 BINS = 24
-MOST_VALUES, MOST_CLASSES = 6, 20  # that are shown of a category, of the target
+MOST_VALUES, MOST_CLASSES = 6, 20  # shown for a category column, for the target
 MOST = 100  # columns
 
 
 class Bins(NamedTuple):
-    """A histogram, its ends as they are shown."""
+    """A histogram, with its ends formatted for display."""
 
     low: str
     high: str
@@ -36,7 +36,7 @@ class Bins(NamedTuple):
 
 
 class Shares(NamedTuple):
-    """The most frequent values, each with its rows; and the rows of all others."""
+    """The most frequent values, each with its number of rows, and the number of other rows."""
 
     values: list[tuple[str, int]]
     others: int
@@ -45,11 +45,11 @@ class Shares(NamedTuple):
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the labels' table, or one that Feast has joined."""
+    """A column of the labels table, or a column that Feast joined."""
 
     name: str
-    kind: str | None = None  # None: it is left out
-    why: str = ""  # it is left out
+    kind: str | None = None  # None: excluded
+    why: str = ""  # the reason for excluding it
     missing: float | None = None  # share of the rows
     distinct: int | None = None
     bins: Bins | None = None
@@ -58,42 +58,43 @@ class Column:
 
 @dataclass(frozen=True)
 class Profile:
-    """What the model's table holds."""
+    """The profile of the training table."""
 
     task: str
     target: Column
     columns: list[Column]
     labelled: int  # rows with a target
     unlabelled: int
-    rows: int  # of the sample that columns are described by
+    rows: int  # in the sample that the column statistics are from
 
 
 def profile(config: Config, root: Path) -> Profile | None:
-    """Describe the columns as `featurize` took them; None where it has not run."""
-    path, told = root / layout.FEATURES, root / layout.COLUMNS
-    if not (path.is_file() and told.is_file() and (root / config.rows).is_file()):
+    """Describe the columns as `featurize` used them; None if it has not run."""
+    path, described = root / layout.FEATURES, root / layout.COLUMNS
+    if not (path.is_file() and described.is_file() and (root / config.rows).is_file()):
         return None
-    read = files.read_json(told)
+    read = files.read_json(described)
     schema, labelled = Schema.from_dict(read["schema"]), row_groups.rows(path)
     shown = schema.columns[:MOST]
     of_target = f"target:{schema.target}"
     sample = row_groups.take(
-        path, tables.evenly_spaced(labelled, SAMPLE), [*(one.inputs[0] for one in shown), of_target]
+        path, tables.evenly_spaced(labelled, SAMPLE), [*(column.inputs[0] for column in shown), of_target]
     )
-    made = {one.name: _taken(one, sample.column(one.inputs[0])) for one in shown}
-    names = [name for name in row_groups.empty(root / config.rows).column_names if name not in _apart(config)]
-    left_out = {one.name: one for one in _left_out(config, root, schema, names)}
-    columns = [made.get(name) or left_out[name] for name in names if name in made or name in left_out]
+    inputs = {column.name: _input(column, sample.column(column.inputs[0])) for column in shown}
+    names = [name for name in row_groups.empty(root / config.rows).column_names if name not in _reserved(config)]
+    excluded = {column.name: column for column in _excluded(config, root, schema, names)}
+    columns = [inputs.get(name) or excluded[name] for name in names if name in inputs or name in excluded]
     target = _target(schema, path, sample.column(of_target))
     return Profile(schema.task, target, columns, labelled, read["unlabelled"], sample.num_rows)
 
 
-def _apart(config: Config) -> set[str]:
+def _reserved(config: Config) -> set[str]:
+    """The target and glue's own columns."""
     return {config.data.labels.target, *layout.OWN_COLUMNS}
 
 
-def _taken(column: Taken, values: pa.ChunkedArray) -> Column:
-    """A column that the model is given, by its first encoded column."""
+def _input(column: InputColumn, values: pa.ChunkedArray) -> Column:
+    """Describe an input column of the model by its first encoded column."""
     found = values.to_numpy()
     if column.kind in TEXTUAL:
         present = found[found != ""]
@@ -132,7 +133,7 @@ def _shares(counts: Mapping[str, int], rows: int, most: int = MOST_VALUES) -> Sh
 
 
 def _target(schema: Schema, path: Path, values: pa.ChunkedArray) -> Column:
-    """Of classes every row counts: a rare one may be in no sample."""
+    """Describe the target. Classes are counted on all rows: a sample may miss a rare class."""
     name = schema.target
     if schema.labels is None:
         present = values.to_numpy()
@@ -144,20 +145,20 @@ def _target(schema: Schema, path: Path, values: pa.ChunkedArray) -> Column:
     return Column(name, "classes", "", 0.0, len(counts), shares=_shares(counts, sum(counts.values()), MOST_CLASSES))
 
 
-def _left_out(config: Config, root: Path, schema: Schema, names: list[str]) -> list[Column]:
-    """Why each column is no input: because it has a role, `features` says so, or what it holds."""
+def _excluded(config: Config, root: Path, schema: Schema, names: list[str]) -> list[Column]:
+    """Describe each excluded column and the reason: its role, the `features` config, or its values."""
     taken = {column.name for column in schema.columns}
     listed = any(getattr(config.features, kind) for kind in KINDS) or bool(config.features.use)
-    roles = {config.source.entity: "it is the entity", config.train.weight: "it is the weight of the rows"}
-    roles |= dict.fromkeys(config.source.timestamps, "it is the time of the rows")
-    roles |= dict.fromkeys(config.features.exclude, "features.exclude names it")
+    roles = {config.source.entity: "entity column", config.train.weight: "row weight"}
+    roles |= dict.fromkeys(config.source.timestamps, "timestamp of the rows")
+    roles |= dict.fromkeys(config.features.exclude, "listed in features.exclude")
     found = []
     for name in [name for name in names if name not in taken][:MOST]:
         if name in roles or listed:
-            found.append(Column(name, None, roles.get(name, "features does not list it")))
+            found.append(Column(name, None, roles.get(name, "not listed in features")))
             continue
         values = tables.read_parquet(root / config.rows, [name])
-        (one,) = profiles.profile(values)
-        missing = one.nulls / max(values.num_rows, 1)
-        found.append(Column(name, None, one.reason or "it was not there", missing, one.distinct))
+        (described,) = profiles.profile(values)
+        missing = described.nulls / max(values.num_rows, 1)
+        found.append(Column(name, None, described.reason or "absent at the last run", missing, described.distinct))
     return found

@@ -1,4 +1,4 @@
-"""Where a project stands: all that `glue report --json` prints, and the pages show."""
+"""The state of a project, as `glue report --json` prints it and the pages show it."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from mlops_glue.report.success import Measure
 from mlops_glue.secrets import redacted
 from mlops_glue.version import __version__
 
-MOST_RUNS = 200  # of the monitor
+MOST_RUNS = 200  # monitoring runs
 
 
 @dataclass(frozen=True)
 class DataTable:
-    """A table that the model learns from."""
+    """A training table."""
 
     name: str
     path: str
@@ -41,29 +41,29 @@ class DataTable:
 class Log:
     """The prediction log."""
 
-    to: str | None = None  # without secrets; None: what is asked is not kept
-    newest: str | None = None  # when its newest file was written, where it is a folder of this machine; ISO 8601, UTC
-    waiting: int = 0  # files of this machine that are not there yet
+    to: str | None = None  # without secrets; None: predictions are not logged
+    newest: str | None = None  # time of its newest file, if it is a local folder; ISO 8601, UTC
+    waiting: int = 0  # files on this machine that are not uploaded yet
 
 
 @dataclass(frozen=True)
 class Monitoring:
-    """The last run of the monitor and those before."""
+    """The last monitoring run and earlier runs."""
 
-    log: bool  # does `glue serve` keep what it is asked?
+    log: bool  # whether `glue serve` logs predictions
     problem: str | None = None
     latest: dict[str, Any] | None = None
-    runs: list[dict[str, Any]] = field(default_factory=list)  # of the same model and environment, newest first
-    versions: list[dict[str, Any]] = field(default_factory=list)  # of the last run, with a list of columns
+    runs: list[dict[str, Any]] = field(default_factory=list)  # for the same model and environment, newest first
+    versions: list[dict[str, Any]] = field(default_factory=list)  # in the last run, each with a list of columns
 
 
 @dataclass(frozen=True)
 class Project:
-    """Everything that the page says."""
+    """The content of the project page."""
 
     project: str
     model: str
-    target: str | None  # None: it has no pipeline
+    target: str | None  # None: no pipeline
     made: str
     glue: str
     env: str | None
@@ -76,19 +76,19 @@ class Project:
     slices: list[facts.Slices]
     delivery: Delivery | None
     registry: facts.Registry
-    main: str | None  # the metric that is promoted by
+    main: str | None  # the promotion metric
     monitoring: Monitoring
     log: Log = field(default_factory=Log)
     measures: list[Measure] = field(default_factory=list)
 
     def problems(self) -> list[str]:
-        """What could not be read."""
+        """Return the parts that could not be read, each with the reason."""
         parts = {"registry": self.registry.problem, "monitoring": self.monitoring.problem}
         return [f"{part}: {problem}" for part, problem in parts.items() if problem]
 
 
 def collect(config: configs.Config, root: Path) -> Project:
-    """Read where a project stands."""
+    """Read the state of a project."""
     commit, dirty = revision(config, root)
     evaluation = facts.read_json(root / facts.EVALUATION)
     registry = facts.registry(config, root)
@@ -140,7 +140,7 @@ def _tables(config: configs.Config, root: Path) -> list[DataTable]:
 
 
 def _delivery(config: configs.Config, root: Path, registry: facts.Registry) -> Delivery | None:
-    """What the last run delivered; who is champion, the registry knows better, where it answers."""
+    """Return what the last run delivered, with the current champion if the registry answers."""
     delivered = last_delivery(root, config)
     if delivered is None or not registry.versions:
         return delivered
@@ -148,7 +148,7 @@ def _delivery(config: configs.Config, root: Path, registry: facts.Registry) -> D
 
 
 def _monitoring(config: configs.Config, root: Path) -> Monitoring:
-    """What the last runs of the monitor found; where something cannot be read, that it is so."""
+    """Read the results of the last monitoring runs; a file that cannot be read is reported in `problem`."""
     log = config.serve.prediction_log is not None
     if not (root / layout.LATEST).is_file():
         return Monitoring(log)
@@ -163,7 +163,7 @@ def _monitoring(config: configs.Config, root: Path) -> Monitoring:
 
 
 def _log(config: configs.Config, root: Path) -> Log:
-    """Where the log is and how far it is behind; nothing elsewhere is asked."""
+    """Return the log's location and the number of files not uploaded yet, without contacting a server."""
     to = config.serve.prediction_log
     if to is None:
         return Log()
@@ -178,7 +178,7 @@ def _log(config: configs.Config, root: Path) -> Log:
 
 
 def _columns(version: Mapping[str, Any], runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What a version was asked, by column: the prediction, then what drifted, then by weight; and the run before."""
+    """Return a version's columns with their previous distance: the prediction, drifted columns, then by weight."""
     own = [run for run in runs if run["versions"][:1] == [version["version"]]]
     before = own[1] if len(own) > 1 else {"columns": {}, "prediction_drift": None}
     rows = [

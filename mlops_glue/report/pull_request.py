@@ -1,4 +1,4 @@
-"""`glue report --pr`: what a change does to data, metrics and contract, as Markdown for a pull request."""
+"""`glue report --pr`: the effect of a change on data, metrics and contract, as Markdown for a pull request."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ from mlops_glue.report.base import BaseRevision, Lock, changes, outputs
 from mlops_glue.report.same_rows import same_rows
 from mlops_glue.schema import Schema
 
-MOST = 65_000  # characters that GitHub takes in a comment
-LONGEST = 240  # characters of a text of data or config
-MOST_FAILED = 20  # expectations that are listed
+MOST = 65_000  # characters that GitHub accepts in a comment
+LONGEST = 240  # characters of a text from data or config
+MOST_FAILED = 20  # expectations listed
 MOST_IMAGES = 6
 UNTIL = stages.NAMES[: stages.NAMES.index("evaluate") + 1]
 
 
 @dataclass(frozen=True)
 class Change:
-    """Everything that the report says; None: not known."""
+    """The content of the report; None: unknown."""
 
     project: str
     against: str  # the base commit
-    refused: list[str]  # why the change should not be merged
+    refused: list[str]  # reasons not to merge the change
     notes: list[str]
     evaluation: facts.Evaluation | None
     same_holdout: bool
@@ -51,7 +51,7 @@ class Change:
     validation: dict[str, Any] | None
     drift: dict[str, Any] | None
     contract: list[str] | None
-    measured: Measured | None  # on the same rows of the holdout
+    measured: Measured | None  # on the same holdout rows
     conditions: list[Condition]
     slices: list[dict[str, Any]]
     slice_metric: str
@@ -60,7 +60,7 @@ class Change:
 
 
 def compare(config: configs.Config, root: Path, base: BaseRevision) -> Change:
-    """Compare the project as it is with another commit of it."""
+    """Compare the current project with another commit."""
     all_pending = dvc.status(root, dvc_yaml.stale(config, root))
     pending = {name: why for name, why in all_pending.items() if name in UNTIL and why}
     lock = dvc.locked(root)
@@ -74,8 +74,11 @@ def compare(config: configs.Config, root: Path, base: BaseRevision) -> Change:
     main = config.promote.metric or (next(iter(evaluation["metrics"])) if evaluation else "")
     metrics = facts.metrics(evaluation, champion.metrics if champion else None, before)
     validation = _validation(root, pending)
-    held, notes = _held_against(config, root, base, evaluation) if same and evaluation else (None, [])
-    conditions = [*_own(config, root, evaluation), *_beside_base(config, root, base, evaluation, metrics, held)]
+    paired, notes = _compare_rows(config, root, base, evaluation) if same and evaluation else (None, [])
+    conditions = [
+        *_own_conditions(config, root, evaluation),
+        *_base_conditions(config, root, base, evaluation, metrics, paired),
+    ]
     own = condition.refusals(conditions)
     refused = [
         *_failures(pending, validation),
@@ -96,7 +99,7 @@ def compare(config: configs.Config, root: Path, base: BaseRevision) -> Change:
         validation=validation,
         drift=table_drift(root, base, lock, config.monitor) if "ingest" not in pending else None,
         contract=_changed(old, new) if new and old else None,
-        measured=held.measured if held else None,
+        measured=paired.measured if paired else None,
         conditions=conditions,
         slices=_slices(evaluation, before, main),
         slice_metric=main,
@@ -106,23 +109,23 @@ def compare(config: configs.Config, root: Path, base: BaseRevision) -> Change:
 
 
 def _notes(root: Path, base: BaseRevision, registry: facts.Registry) -> list[str]:
-    """What a reader should know of the comparison."""
+    """Return notes on the limits of the comparison."""
     notes = [f"not compared with the champion: {registry.problem}"] if registry.problem else []
     if not base.lock:
         notes.append(f"{base.name} has no dvc.lock, so there is no result to compare with")
     if "dvc.lock" in git.changed_files(root):
-        notes.append("the dvc.lock of this result is not committed: commit it, and the next run has nothing to do")
+        notes.append("the dvc.lock of this result is not committed: commit it, so that the next run need not repeat it")
     if stale := base.stale():
         shown = ", ".join(stale[:5]) + (", …" if len(stale) > 5 else "")
         notes.append(
             f"the dvc.lock of {base.name} is older than its own files ({shown}), as after a change without glue run: "
-            "some of the differences are not of this change"
+            "some of the differences are not caused by this change"
         )
     return notes
 
 
 def _same_holdout(root: Path, base: BaseRevision, lock: Lock) -> bool:
-    """The same rows, whatever columns are taken of them?"""
+    """Whether both holdouts have the same rows. Their columns may differ."""
     made = outputs(lock)
     if base.hash(layout.TEST) == made.get(layout.TEST, ""):
         return layout.TEST in made
@@ -137,16 +140,22 @@ def _same_holdout(root: Path, base: BaseRevision, lock: Lock) -> bool:
 
 
 def _failures(pending: dict[str, list[str]], validation: dict[str, Any] | None) -> Iterator[str]:
-    """A stage that should have run and did not: what it says is not of this change."""
+    """Yield the failed validation, or the first stage that did not run on this change."""
     if validation and validation["failed"] and "validate" in pending:
-        yield f"{len(validation['failed'])} expectations do not hold: {validation['failed'][0]}"
+        yield f"expectations not met: {len(validation['failed'])}; the first is {validation['failed'][0]}"
     elif pending:
         name, why = next(iter(pending.items()))
-        yield f"stage {name} did not run ({', '.join(why[:2])}), so nothing after it is known"
+        yield f"stage {name} did not run ({', '.join(why[:2])}), so the results of later stages are unknown"
 
 
 def refusals(config: configs.Config, root: Path, own: Sequence[str]) -> list[str]:
-    """Why the last run, of what is here now, refused the model, but for its own reasons, which are known."""
+    """Return the last run's other reasons to refuse the model, if it ran on the current files.
+
+    Args:
+        config: the config.
+        root: the project's folder.
+        own: reasons that the report already lists.
+    """
     delivered = last_delivery(root, config)
     if delivered is None or delivered["champion"] == delivered["version"]:
         return []
@@ -155,17 +164,17 @@ def refusals(config: configs.Config, root: Path, own: Sequence[str]) -> list[str
     return [f"v{delivered['version']}: {reason}" for reason in delivered["refused"] if reason not in own]
 
 
-class Held(NamedTuple):
-    """What the rows show of the model here and that of the base commit."""
+class RowComparison(NamedTuple):
+    """The model of this change compared with the base commit's model on the same rows."""
 
     measured: Measured
     slices: Condition
 
 
-def _held_against(
+def _compare_rows(
     config: configs.Config, root: Path, base: BaseRevision, evaluation: facts.Evaluation
-) -> tuple[Held | None, list[str]]:
-    """Both models on the same rows; where they cannot be scored, why not."""
+) -> tuple[RowComparison | None, list[str]]:
+    """Compare both models on the same rows; if they cannot be scored, return the reason."""
     try:
         both = same_rows(root, base)
     except GlueError as error:
@@ -176,11 +185,12 @@ def _held_against(
     raw = tables.read_parquet(root / config.rows, names).take(both.rows) if names else None
     values = slice_values(config, raw) if raw is not None else {}
     metric = measures.find(config, both.schema, root, found["metric"])
-    return Held(found, condition.of_slices(config, task, metric, found, values, both.mine, both.theirs)), []
+    slices = condition.of_slices(config, task, metric, found, values, both.mine, both.theirs)
+    return RowComparison(found, slices), []
 
 
-def _own(config: configs.Config, root: Path, evaluation: facts.Evaluation | None) -> list[Condition]:
-    """What a promotion asks of the model alone, as far as it is known before it is packaged and registered."""
+def _own_conditions(config: configs.Config, root: Path, evaluation: facts.Evaluation | None) -> list[Condition]:
+    """Check the promotion conditions on the model alone that do not need a package or a registered version."""
     if evaluation is None:
         return []
     return [
@@ -191,28 +201,29 @@ def _own(config: configs.Config, root: Path, evaluation: facts.Evaluation | None
     ]
 
 
-def _beside_base(
+def _base_conditions(
     config: configs.Config,
     root: Path,
     base: BaseRevision,
     evaluation: facts.Evaluation | None,
     metrics: Sequence[facts.Metric],
-    held: Held | None,
+    paired: RowComparison | None,
 ) -> list[Condition]:
-    """What a promotion asks beside the champion, of the base commit's model instead."""
+    """Check the promotion conditions that compare with the champion, with the base commit's model instead."""
     if evaluation is None:
         return []
     main = config.promote.metric or next(iter(evaluation["metrics"]))
     old = base.json(layout.COLUMNS)
-    if held is None:
+    if paired is None:
         return [worse(metrics, main, base.name), *([_broken(config, root, base)] if old else [])]
-    unchanged = held.measured["low"] == held.measured["high"] == 0  # else no change of a document could be merged
+    # the same model again must pass, or no change to documentation could be merged
+    unchanged = paired.measured["low"] == paired.measured["high"] == 0
     rule = "not_worse" if unchanged else config.promote.rule
-    return [condition.beside("base", held.measured, rule, base.name), held.slices, _broken(config, root, base)]
+    return [condition.beside("base", paired.measured, rule, base.name), paired.slices, _broken(config, root, base)]
 
 
 def _broken(config: configs.Config, root: Path, base: BaseRevision) -> Condition:
-    """Would callers break? Whoever merges decides it, and then whoever promotes."""
+    """Check whether callers would break. It is decided by the person who merges, then by the person who promotes."""
     columns = base.json(layout.COLUMNS), files.read_json(root / layout.COLUMNS)
     lists = (
         base.json(layout.FEATURE_LIST),
@@ -223,19 +234,22 @@ def _broken(config: configs.Config, root: Path, base: BaseRevision) -> Condition
     broken = contract.broken(before, after, features, features_after)
     if not broken:
         return condition.condition("contract", True)
-    detail = f"callers break: {condition.few(broken)}; once merged, glue promote VERSION --accept-contract-change"
+    detail = (
+        f"breaks callers: {condition.few(broken)}; to accept this after the merge, "
+        "glue promote VERSION --accept-contract-change"
+    )
     return condition.condition("contract", None, detail, value=len(broken), limit=0)
 
 
 def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """All that is seen of the two models and is another, from their files of columns."""
+    """Return all contract differences between two models, from their column files."""
     return contract.differences(*(contract.contract(Schema.from_dict(found["schema"])) for found in (before, after)))
 
 
 def worse(rows: Sequence[facts.Metric], main: str, base: str) -> Condition:
-    """Is the metric that is promoted by worse than at the base commit, where no row can be compared with its like?
+    """Compare the promotion metric with the base commit's, if the models cannot be compared row by row.
 
-    Only where its whole interval is.
+    It is worse only if its complete interval is worse.
     """
     row = next((row for row in rows if row.name == main), None)
     if row is None or row.base is None:
@@ -246,12 +260,12 @@ def worse(rows: Sequence[facts.Metric], main: str, base: str) -> Condition:
     detail = ""
     if row.value is None or best is None or not is_at_least(best, row.base, higher_is_better=row.higher_is_better):
         low, high, value, other = map(number, (row.low, row.high, row.value, row.base))
-        detail = f"{main} {value} ({low} to {high}) is worse than {other} of {base}"
+        detail = f"{main} {value} ({low} to {high}) is worse than {other} in {base}"
     return condition.condition("base", not detail, detail, value=row.value, limit=row.base)
 
 
 def _validation(root: Path, pending: dict[str, list[str]]) -> dict[str, Any] | None:
-    """How many expectations hold, and which do not; None where that is of a former run."""
+    """Return the number of expectations met, and the others; None if the result is from an earlier run."""
     found = facts.expectations(root / layout.VALIDATION) if "ingest" not in pending else None
     if found is None:
         return None
@@ -262,13 +276,13 @@ def _validation(root: Path, pending: dict[str, list[str]]) -> dict[str, Any] | N
 
 
 def _tables(config: configs.Config, root: Path, base: BaseRevision, lock: Lock) -> list[dict[str, str]]:
-    """Each table's rows and columns, now and at the base commit."""
+    """Return each table's rows and columns, now and at the base commit."""
     rows = []
     for name in config.data.sources:
         path = configs.path_of(config, name)
-        made = outputs(lock).get(path)
-        head = tables.parquet_shape(root / path) if made and (root / path).is_file() else None
-        unchanged = bool(made) and base.hash(path) == made
+        md5 = outputs(lock).get(path)
+        head = tables.parquet_shape(root / path) if md5 and (root / path).is_file() else None
+        unchanged = bool(md5) and base.hash(path) == md5
         before = head if unchanged else None
         if not unchanged and (table := base.table(path)) is not None:
             before = table.num_rows, {field.name: str(field.type) for field in table.schema}
@@ -277,16 +291,18 @@ def _tables(config: configs.Config, root: Path, base: BaseRevision, lock: Lock) 
                 "name": name,
                 "rows": f"{head[0]:,}" if head else "?",
                 "before": f"{before[0]:,}" if before else "?",
-                "columns": ", ".join(contract.differences(before[1], head[1])) or "the same" if before and head else "",
+                "columns": ", ".join(contract.differences(before[1], head[1])) or "unchanged"
+                if before and head
+                else "",
             }
         )
     return rows
 
 
 def table_drift(root: Path, base: BaseRevision, lock: Lock, settings: configs.Monitor) -> dict[str, Any] | None:
-    """How far each column of the labels' table is from what it was, the farthest first; None where it is the same.
+    """Return the drift of each column of the labels table, largest first; None if the table is unchanged.
 
-    It is what `glue monitor --reference --current` says of the two tables.
+    The result is the same as that of `glue monitor --reference --current` for the two tables.
     """
     path = layout.TABLE
     if base.hash(path) == outputs(lock).get(path) or not (root / path).is_file():
@@ -302,7 +318,7 @@ def table_drift(root: Path, base: BaseRevision, lock: Lock, settings: configs.Mo
 
 
 def _slices(evaluation: facts.Evaluation | None, before: facts.Evaluation | None, main: str) -> list[dict[str, Any]]:
-    """The metric by slice, the greatest change first."""
+    """Return the metric by slice, largest change first."""
     if evaluation is None:
         return []
     bases = {(s["column"], s["value"]): s["metrics"].get(main) for s in before["slices"]} if before else {}
@@ -316,28 +332,32 @@ def _slices(evaluation: facts.Evaluation | None, before: facts.Evaluation | None
 
 
 def sliced(evaluation: facts.Evaluation | None) -> list[tuple[str, int, int]]:
-    """Of each column that has more values than are reported: how many are, and of how many."""
+    """For each column with more values than are reported, return the numbers of reported and of all values."""
     found = facts.slices(evaluation)
     return [(by.column, len(by.rows), by.values) for by in found if len(by.rows) < by.values]
 
 
 def _stages(base: Lock, head: Lock, pending: dict[str, list[str]]) -> list[dict[str, str]]:
-    """For each stage: is it as it was, and if not, which file or parameter is another."""
+    """For each stage, return whether it changed, and the files or parameters that changed."""
     rows = []
     for name in UNTIL:
         if name in pending:
             rows.append({"stage": name, "outcome": "did not run", "reasons": ", ".join(pending[name][:3])})
             continue
-        reasons = changes(base[name], head.get(name, {})) if name in base else ["the base has none"]
+        reasons = changes(base[name], head.get(name, {})) if name in base else ["not in the base"]
         outcome = "changed" if reasons else "unchanged"
         rows.append({"stage": name, "outcome": outcome, "reasons": ", ".join(reasons[:4])})
     return rows
 
 
 def render(change: Change, root: Path, marker: str, pages: str | None = None) -> str:
-    """The report as Markdown, as much of it as GitHub takes.
+    """Render the report as Markdown, cut to the length that GitHub accepts.
 
-    `marker` tells the project's comments from others; plots are shown from `pages`, where `artifacts/` is served.
+    Args:
+        change: the content of the report.
+        root: the project's folder.
+        marker: identifies this project's comment on the pull request.
+        pages: the URL under which `artifacts/` is served, for plots; None: no plots.
     """
     values = {**vars(change), "marker": marker, "pages": pages, "url": _run_url()}
     values["images"] = sorted(p.name for p in (root / layout.PLOTS).glob("*.svg"))[:MOST_IMAGES] if pages else []
@@ -348,29 +368,29 @@ def render(change: Change, root: Path, marker: str, pages: str | None = None) ->
 
 
 def render_problems(problems: Sequence[str], marker: str) -> str:
-    """What stands in a report's place where the config cannot be read: what a former commit's said would stand."""
+    """Render the report for a config that cannot be read. It replaces the report on an earlier commit."""
     lines = "".join(f"- :x: {as_text(line)}\n" for line in problems)
     return f"<!-- glue report {marker} -->\n## refused\n\n{lines}"
 
 
 def _run_url() -> str | None:
-    """The page of this run on GitHub."""
+    """Return the URL of this run on GitHub."""
     names = ("GITHUB_SERVER_URL", "GITHUB_REPOSITORY", "GITHUB_RUN_ID")
     server, repository, run = (os.environ.get(name) for name in names)
     return f"{server}/{repository}/actions/runs/{run}" if server and repository and run else None
 
 
 def shortened(text: str) -> str:
-    """As much of it as GitHub takes, in whole lines."""
+    """Cut a text to the length that GitHub accepts, at the end of a line."""
     if len(text) <= MOST:
         return text
     head = text[: MOST - 60].rpartition("\n")[0]
     close = "\n</details>" if head.count("<details>") > head.count("</details>") else ""
-    return f"{head}\n{close}\n\n… the rest is too long.\n"
+    return f"{head}\n{close}\n\n… the rest of the report is too long for a comment.\n"
 
 
 def as_text(value: Any) -> str:
-    """Text of data and config as plain text in Markdown: no markup, no mention, no line break."""
+    """Escape a text from data or config for Markdown: no markup, no mentions, no line breaks."""
     text = " ".join(str(value).split())
     text = text if len(text) <= LONGEST else text[:LONGEST] + "…"
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,4 +1,4 @@
-"""What a run came to: its metrics as a table, and what became of the version."""
+"""The result of a run: its metrics as a table, and the outcome for the version."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mlops_glue.report.table import Table
 
 
 def record(done: RunResult, parity: dict[str, Any]) -> dict[str, Any]:
-    """What `--json` prints; of a run that delivered nothing the stages alone."""
+    """Return the record that `--json` prints; only the stages if the run delivered nothing."""
     stages = [vars(result) for result in done.stages]
     if done.delivery is None or done.evaluation is None:
         return {"stages": stages}
@@ -23,7 +23,7 @@ def record(done: RunResult, parity: dict[str, Any]) -> dict[str, Any]:
 
 
 def metrics(evaluation: Evaluation) -> Table:
-    """The metrics on the holdout, with their intervals and thresholds."""
+    """Return the metrics on the holdout, with their intervals and thresholds."""
     thresholds = {threshold["metric"]: threshold for threshold in evaluation["thresholds"]}
     rows = []
     for name, score in evaluation["metrics"].items():
@@ -40,9 +40,9 @@ def _notes(evaluation: Evaluation) -> Iterator[str]:
     drawn = evaluation["intervals"]
     if drawn["rows"] < evaluation["rows"]:
         whole = [name for name, score in evaluation["metrics"].items() if score.get("whole")]
-        of_all = f"; those of {', '.join(whole)} are of samples of all rows" if whole else ""
+        of_all = f"; the intervals of {', '.join(whole)} are from samples of all rows" if whole else ""
         samples = f"{drawn['samples']} bootstrap samples of {drawn['rows']:,} rows"
-        yield f"the intervals are of {samples}, narrowed to all{of_all}"
+        yield f"the intervals are from {samples}, scaled to all rows{of_all}"
     if "decision" in evaluation:
         yield describe.decision(evaluation["decision"])
     if "scale" in evaluation:
@@ -50,13 +50,13 @@ def _notes(evaluation: Evaluation) -> Iterator[str]:
 
 
 def outcome(delivery: Delivery, evaluation: Evaluation, parity: dict[str, Any]) -> Iterator[str]:
-    """What became of the version, in lines."""
+    """Yield the outcome for the version, in lines."""
     if parity["format"] != "onnx":
-        yield f"the model is kept in skops form: {parity['reason']}"
+        yield f"the model is stored in skops format: {parity['reason']}"
     if parity.get("runs_code"):
-        yield f"wherever it is loaded it runs code of {', '.join(parity['runs_code'])}"
+        yield f"loading the model runs code from {', '.join(parity['runs_code'])}"
     if "fresh" in evaluation:
-        yield f"{describe.fresh_rows(evaluation['fresh'])}: all of the above is of the rows held out"
+        yield f"{describe.fresh_rows(evaluation['fresh'])}: the metrics above are for the held-out rows"
     version, champion, previous = delivery["version"], delivery["champion"], delivery["previous"]
     verdict = Verdict(version, champion, previous, delivery["refused"], delivery["comparison"])
     yield from describe.verdict(delivery["model"], verdict, delivery["same_as"])

@@ -1,4 +1,4 @@
-"""The model here and that of the base commit on the same rows of the holdout."""
+"""The current model and the base commit's model on the same holdout rows."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 
 
 class SameRows(NamedTuple):
-    """What both models make of the holdout, in the order of its rows here."""
+    """Both models' predictions on the holdout, in the current order of its rows."""
 
     mine: paired.Outcome
     theirs: paired.Outcome
-    rows: pa.ChunkedArray  # their numbers in the labels' table
-    schema: Schema  # of the model here
+    rows: pa.ChunkedArray  # the row numbers in the labels table
+    schema: Schema  # of the current model
 
 
 def same_rows(root: Path, base: BaseRevision) -> SameRows:
-    """Score the holdout with both models, each on the columns that it takes.
+    """Score the holdout with both models, each on its own input columns.
 
     Raises:
-        GlueError: the base's model or holdout is not at hand, or it predicts something else.
+        GlueError: the base's model or holdout is not available, or the model has another target or task.
     """
     schema = _schema(files.read_json(root / layout.COLUMNS), files.read_json(root / facts.EVALUATION))
     other = _schema(base.json(layout.COLUMNS), base.json(facts.EVALUATION))
@@ -42,28 +42,28 @@ def same_rows(root: Path, base: BaseRevision) -> SameRows:
         raise DataError(f"{base.name} has no result")
     if (schema.task, schema.target, schema.class_order) != (other.task, other.target, other.class_order):
         raise DataError(f"the model of {base.name} predicts {other.target} ({other.task} {other.labels or ''})")
-    held, before = tables.read_parquet(root / layout.TEST), base.table(layout.TEST)
+    holdout, before = tables.read_parquet(root / layout.TEST), base.table(layout.TEST)
     model = base.file(layout.MODEL)
     if before is None or model is None:
         raise DataError(f"{base.name} has no model")
-    row, row_before = (table.column(layout.ROW).to_numpy() for table in (held, before))
+    row, row_before = (table.column(layout.ROW).to_numpy() for table in (holdout, before))
     order = np.argsort(row_before)[np.searchsorted(np.sort(row_before), row)]
     allowed = configs.load(root, needs=(), tables=False).package.trust
-    brought = base.file(layout.BUNDLE) if allowed else None  # each with the code of its own revision
-    mine = _outcome(root / layout.MODEL, schema, held, _trust(root / layout.BUNDLE, allowed))
+    brought = base.file(layout.BUNDLE) if allowed else None  # each model with the code of its own revision
+    mine = _outcome(root / layout.MODEL, schema, holdout, _trust(root / layout.BUNDLE, allowed))
     theirs = _outcome(model, other, before.take(order), _trust(brought, allowed))
-    return SameRows(mine, theirs, held.column(layout.ROW), schema)
+    return SameRows(mine, theirs, holdout.column(layout.ROW), schema)
 
 
 def _schema(columns: Mapping[str, Any] | None, evaluation: Mapping[str, Any] | None) -> Schema | None:
-    """What a model takes and gives, with the decision threshold that it was evaluated with."""
+    """Return a model's schema, with the decision threshold used in its evaluation."""
     if columns is None or evaluation is None:
         return None
     return Schema.from_dict(columns["schema"] | {"decision": evaluation.get("decision")})
 
 
 def _trust(bundle: Path | None, allowed: list[str]) -> Trusted:
-    """The code of a model, by its bundle, where `package.trust` names it here."""
+    """Return the code in a model's bundle, if the current `package.trust` allows it."""
     if bundle is None or not (bundle / trusted.FILE).is_file():
         return trusted.NOTHING
     found = Trusted.from_dict(files.read_json(bundle / trusted.FILE))
@@ -83,5 +83,5 @@ def _outcome(model: Path, schema: Schema, holdout: pa.Table, trust: Trusted) -> 
             return schema.class_indices(target), *outcome(skops.load(model, trust.names), schema, features)
     except GlueError:
         raise
-    except Exception as error:  # an estimator may raise anything, as where its package is another by now
+    except Exception as error:  # an estimator may raise anything, for example if its package version has changed
         raise DataError(f"the model cannot be scored: {first_line(error)}") from error

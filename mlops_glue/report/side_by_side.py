@@ -1,4 +1,4 @@
-"""`glue compare`: its tables, for a terminal and for a page."""
+"""The tables of `glue compare`, for a terminal and for a page."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from mlops_glue.pipeline.evaluation import trained_on
 from mlops_glue.report.table import Table
 
 LONGEST = 40  # characters of a parameter in a table
-MOST_LINES = 20  # of what git says of two codes
+MOST_LINES = 20  # of `git diff --stat`
 SHORT = 12  # characters of a hash
-FEATURES = "features"  # the parameter that lists the columns of a model
+FEATURES = "features"  # the parameter that lists a model's columns
 ABSENT = "–"
 
 
 def record(found: SideBySide) -> dict[str, Any]:
-    """Everything that is known, for `--json`; the code that ran and the picture apart."""
+    """Return the complete comparison for `--json`, without the models' code and the plot."""
     out = asdict(found)
     del out["plot"]
     for side in out["sides"]:
@@ -35,15 +35,15 @@ def record(found: SideBySide) -> dict[str, Any]:
 
 
 def headlines(found: SideBySide) -> list[str]:
-    """A sentence for each model that was held against the base, by the metric that is promoted by."""
+    """Return a sentence for each model compared with the base, on the promotion metric."""
     base = found.sides[0].name
     return [f"{one.name}: {describe.shown(one.metrics[0], base)}" for one in found.beside if one.metrics]
 
 
 def all_tables(found: SideBySide) -> Iterator[Table]:
-    """Every table that has something to say."""
+    """Yield each table that has content."""
     names = [side.name for side in found.sides]
-    yield Table(f"{found.model}: what is compared", ["what", *names], _identity(found.sides), [])
+    yield Table(f"{found.model}: models compared", ["item", *names], _identity(found.sides), [])
     if found.beside and found.held is not None:
         yield _measured(found)
     if (recorded := _recorded(found)) is not None:
@@ -60,9 +60,9 @@ def all_tables(found: SideBySide) -> Iterator[Table]:
 
 
 def _identity(sides: list[Side]) -> list[list[str]]:
-    """What each is, and what was typed for it; lines that say nothing of any are left out."""
+    """Return each model's identity, and the argument that named it. Lines without content are omitted."""
     lines = {
-        "asked for as": [", ".join(_words(side)) for side in sides],
+        "given as": [", ".join(_words(side)) for side in sides],
         "alias": [", ".join(side.aliases) for side in sides],
         "registered": [side.created[:16].replace("T", " ") if side.created else "" for side in sides],
         "run": [(side.run or "")[:SHORT] for side in sides],
@@ -74,18 +74,18 @@ def _identity(sides: list[Side]) -> list[list[str]]:
 
 
 def _words(side: Side) -> list[str]:
-    """The words that do not name it already."""
+    """Return the arguments that are not simply the model's name, version or run."""
     return [word for word in side.given if word not in (side.name, str(side.version), side.run)]
 
 
 def _commit(side: Side) -> str:
     if side.commit is None:
         return ""
-    return f"{side.commit[:SHORT]}{' and changes' if side.dirty else ''}"
+    return f"{side.commit[:SHORT]}{' + changes' if side.dirty else ''}"
 
 
 def _measured(found: SideBySide) -> Table:
-    """Each metric of each model beside the base's, with the interval of the gain."""
+    """Return each metric of each model and of the base, with the interval of the gain."""
     base, held = found.sides[0].name, found.held
     assert held is not None
     rows = [
@@ -94,11 +94,12 @@ def _measured(found: SideBySide) -> Table:
         for one in beside.metrics
     ]
     level = found.beside[0].metrics[0]["confidence"] if found.beside[0].metrics else 0.9
-    head = ["metric", "of", f"base {base}", "value", "gain", f"{level:.0%} interval", "finding"]
+    head = ["metric", "model", f"base {base}", "value", "gain", f"{level:.0%} interval", "finding"]
     note = (
-        "The gain is positive where it is better, whichever way the metric runs; each interval is of one metric alone."
+        "A positive gain is an improvement, also for metrics where lower is better. "
+        "The intervals are not corrected for the number of metrics."
     )
-    return Table(f"Metrics on the same {held.rows:,} rows of the holdout here", head, rows, [*_left_out(held), note])
+    return Table(f"Metrics on the same {held.rows:,} rows of the current holdout", head, rows, [*_left_out(held), note])
 
 
 def _gain(one: Measured) -> list[str]:
@@ -107,13 +108,14 @@ def _gain(one: Measured) -> list[str]:
 
 def _left_out(held: Held) -> Iterator[str]:
     if held.trained_on:
-        yield f"{held.trained_on:,} rows of the holdout are left out: one of the models was trained on them."
+        yield f"{held.trained_on:,} holdout rows are excluded: one of the models was trained on them."
     if held.unknown:
-        yield f"It is not known which rows {', '.join(held.unknown)} was trained on: some of these may be among them."
+        names = ", ".join(held.unknown)
+        yield f"The training rows of {names} are unknown: some of the rows compared here may be among them."
 
 
 def _recorded(found: SideBySide) -> Table | None:
-    """The metrics as they were when each was made; None where all were measured on the same rows."""
+    """Return the metrics recorded at training; None if all models were compared on the same rows."""
     compared = {found.sides[0].name, *(one.name for one in found.beside)} if found.beside else set()
     if all(side.name in compared for side in found.sides):
         return None
@@ -126,15 +128,19 @@ def _recorded(found: SideBySide) -> Table | None:
             row.append(_difference(*(side.metrics.get(row[0]) for side in found.sides)))
     hashes = {side.holdout.get("md5") for side in found.sides}
     same = len(hashes) == 1 and None not in hashes
-    which = "All are of the same holdout." if same else "They need not be of the same rows: a difference may be theirs."
+    which = (
+        "All were measured on the same holdout."
+        if same
+        else "They may be measured on different rows, which can explain a difference."
+    )
     notes = [*(f"{problem[0].upper()}{problem[1:]}." for problem in found.problems), which]
     if any(score["low"] is not None for side in found.sides for score in side.metrics.values()):
-        notes.append("In brackets stands the 95 % interval.")
-    return Table("Metrics as they were recorded", head, rows, notes)
+        notes.append("Brackets show the 95 % interval.")
+    return Table("Metrics recorded at training", head, rows, notes)
 
 
 def _difference(base: Recorded | None, other: Recorded | None) -> str:
-    """The second less the first, whichever way the metric runs: without their rows nobody knows how sure it is."""
+    """Return the other value minus the base's. Without the rows, its uncertainty is unknown."""
     if base is None or other is None or base["value"] is None or other["value"] is None:
         return ABSENT
     return number(other["value"] - base["value"], "+")
@@ -152,14 +158,14 @@ def _score(score: Recorded | None) -> str:
 
 
 def _values(name: str, values: list[str | None]) -> list[str]:
-    """A parameter of each; of the list of columns what differs from the base's."""
+    """Return a parameter's value for each model; for the list of columns, the differences from the base."""
     if name != FEATURES or values[0] is None:
         return [_short(value) for value in values]
     base = values[0].split(", ")
     cells = [f"{len(base)} columns"]
     for value in values[1:]:
         own = value.split(", ") if value is not None else []
-        changed = [f"+{one}" for one in own if one not in base] + [f"-{one}" for one in base if one not in own]
+        changed = [f"+{name}" for name in own if name not in base] + [f"-{name}" for name in base if name not in own]
         cells.append(ABSENT if value is None else _short(f"{len(own)}: {' '.join(changed) or 'the same'}"))
     return cells
 
@@ -172,7 +178,7 @@ def _short(value: str | None) -> str:
 
 
 def _data(sides: list[Side]) -> list[list[str]]:
-    """Rows and hash of each table, and of the holdout that was measured on then."""
+    """Return rows and hash of each table, and of the holdout used at training."""
     every = [{**side.data, "(holdout)": side.holdout} for side in sides]
     names = dict.fromkeys(name for tables in every for name in tables)
     rows = [[name, *(_table(tables.get(name)) for tables in every)] for name in names]
@@ -194,9 +200,9 @@ def _sizes(found: SideBySide) -> Table:
         "bundle": [_bytes(size.bundle_bytes) if size else ABSENT for size in sizes],
         "one row": [f"{size.latency_ms:.3g} ms" if size and size.latency_ms is not None else ABSENT for size in sizes],
     }
-    note = "One row is the median time of the packaged model on this machine, without the way of a request."
+    note = "One row: the packaged model's median prediction time for one row on this machine, without request overhead."
     return Table(
-        "Size and latency", ["what", *_names(found)], [[name, *cells] for name, cells in lines.items()], [note]
+        "Size and latency", ["item", *_names(found)], [[name, *cells] for name, cells in lines.items()], [note]
     )
 
 
@@ -205,24 +211,24 @@ def _bytes(size: int) -> str:
 
 
 def code(found: SideBySide) -> Iterator[tuple[str, list[str]]]:
-    """What git says of the code of each beside the base's: a sentence, and the lines of `git diff --stat`."""
+    """Yield the code changes from the base to each model: a sentence, and the lines of `git diff --stat`."""
     for one in found.code:
         if one.problem is not None and not one.stat:
-            yield f"Code of {one.name} beside {one.base}: {one.problem}.", []
+            yield f"Code of {one.name} compared with {one.base}: {one.problem}.", []
         elif not one.stat:
-            yield f"Code of {one.name}: the same as that of {one.base}.", []
+            yield f"Code of {one.name}: the same as the code of {one.base}.", []
         else:
             more = len(one.stat) - MOST_LINES
             cut = [*one.stat[: MOST_LINES - 1], f" … and {more} more", one.stat[-1]] if more > 0 else one.stat
-            how = "as each ran" if one.problem is None else one.problem
-            yield f"Code from {one.base} to {one.name}, {how}:", cut
+            how = "as it ran" if one.problem is None else one.problem
+            yield f"Code changes from {one.base} to {one.name} ({how}):", cut
 
 
 def page(found: SideBySide, frame: pages.Frame) -> str:
-    """The same as a page."""
+    """Render the comparison as a page."""
     names = _names(found)
     of = ", ".join([names[0], *(one.name for one in found.beside)])
-    alt = f"One curve for each of {of}, on the same rows; the numbers stand in the tables"
+    alt = f"One curve for each of {of}, on the same rows; the tables contain the numbers"
     values = {
         "headlines": headlines(found),
         "problems": found.problems if found.beside else [],

@@ -1,4 +1,4 @@
-"""The pages of a project, with links to each other: `glue report` writes them, `glue ui` serves them."""
+"""The linked pages of a project: `glue report` writes them, `glue ui` serves them."""
 
 from __future__ import annotations
 
@@ -31,23 +31,23 @@ from mlops_glue.report.graph import graph
 from mlops_glue.report.profile import profile
 from mlops_glue.report.project import Project
 
-WRITTEN = tuple(name for name in pages.NAMES if name != "compare")  # a comparison loads models: `glue compare` does
+WRITTEN = tuple(name for name in pages.NAMES if name != "compare")  # only `glue compare` loads models to compare
 OF_PIPELINE, OF_REGISTRY = ("data", "validation", "evaluation"), ("compare", "lineage", "card")
 Values = dict[str, Any]
-Made = tuple[str, str, Values]  # template, title, and what the template shows
+Content = tuple[str, str, Values]  # template, title, and the template's values
 
 
 class Source(NamedTuple):
-    """What pages are made of."""
+    """The data that the pages show."""
 
     config: Config
     root: Path
     project: Project
-    evidently: str | None = None  # the address of its page, from a page
+    evidently: str | None = None  # the link from a page to Evidently's report
 
 
 def page(name: str, source: Source, links: list[pages.Link], live: str | None = None) -> str:
-    """One of `pages.NAMES`. A page of which nothing is known says what to type."""
+    """Render one of `pages.NAMES`. A page without data shows the command that creates it."""
     template, title, values = _unknown(name, *found) if (found := _missing(name, source)) else MAKERS[name](source)
     project = source.project
     frame = pages.Frame(project.project, list(_facts(name, project)), project.made, links, live)
@@ -62,14 +62,14 @@ def page(name: str, source: Source, links: list[pages.Link], live: str | None = 
 
 
 def written(source: Source, target: Path) -> Iterator[tuple[Path, str]]:
-    """Each page that `glue report` writes: the project's is `target`, the others are beside it."""
+    """Yield each page that `glue report` writes: the project page is `target`, the others are in the same folder."""
     folder = target.resolve().parent
     links = [
         link._replace(address=target.name) if link.text == pages.NAMES["index"] else link
         for link in pages.links(folder, "", WRITTEN)
     ]
     evidently = source.root / layout.PAGE
-    if folder.is_relative_to(source.root) and evidently.is_file():  # no page that lies elsewhere has paths of here
+    if folder.is_relative_to(source.root) and evidently.is_file():  # pages outside the project have no links into it
         source = source._replace(evidently=pages.address(evidently, folder))
     for name in WRITTEN:
         here = [link._replace(here=link.text == pages.NAMES[name]) for link in links]
@@ -77,10 +77,10 @@ def written(source: Source, target: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _facts(name: str, project: Project) -> Iterator[str]:
-    """Of which version and commit a page is."""
+    """Yield the version and the commit that a page describes."""
     champion, delivery = project.registry.champion, project.delivery
     if name in ("lineage", "card"):
-        none = ": the champion is not known" if project.registry.problem else " has no champion"
+        none = ": the champion is unknown" if project.registry.problem else " has no champion"
         yield f"{project.model} v{champion.version}, champion" if champion else f"{project.model}{none}"
         commit, dirty = (champion.commit, champion.dirty) if champion else (None, False)
     else:
@@ -91,7 +91,7 @@ def _facts(name: str, project: Project) -> Iterator[str]:
         elif project.target is None:
             yield f"{project.model} v{champion.version}, champion" if champion else project.model
         elif delivery is None or "publish" in project.pipeline.behind:
-            yield f"{project.model}: the result here is not registered"
+            yield f"{project.model}: the current result is not registered"
         else:
             state = ", champion" if delivery["champion"] == delivery["version"] else ", not champion"
             yield f"{project.model} v{delivery['version']}{'' if project.registry.problem else state}"
@@ -99,10 +99,10 @@ def _facts(name: str, project: Project) -> Iterator[str]:
         yield f"predicts {project.target}"
     if project.env:
         yield f"environment {project.env}"
-    yield f"git commit {commit[:12]}{' and changes' if dirty else ''}" if commit else "no git commit"
+    yield f"git commit {commit[:12]}{' + changes' if dirty else ''}" if commit else "no git commit"
 
 
-def _index(source: Source) -> Made:
+def _index(source: Source) -> Content:
     project = source.project
     only = _only(source)
     stages = {} if only else dvc.locked(source.root) or dvc_yaml.definition(source.config, source.root)
@@ -113,7 +113,7 @@ def _index(source: Source) -> Made:
 
 
 def _paths(stages: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, list[str]]]:
-    """What each stage of a `dvc.yaml`, a `dvc.lock` or a lineage reads and makes."""
+    """Return the paths that each stage of a `dvc.yaml`, a `dvc.lock` or a lineage reads and writes."""
 
     def paths(entries: Any) -> list[str]:
         return [entry["path"] if isinstance(entry, Mapping) and "path" in entry else str(entry) for entry in entries]
@@ -122,36 +122,36 @@ def _paths(stages: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, list[
 
 
 def _only(source: Source) -> tuple[str, str] | None:
-    """What a project without a pipeline does, and what to type next; None: it has a pipeline."""
+    """Describe a project without a pipeline, with the next command; None: it has a pipeline."""
     only = configs.only_does(source.config)
-    return only and (f"This project only {only[0]}: {layout.CONFIG} has no data and no train.", only[1])
+    return only and (f"This project only {only[0]}: {layout.CONFIG} has no data and no train section.", only[1])
 
 
 def _missing(name: str, source: Source) -> tuple[str, str] | None:
-    """Why a page cannot be made, and what to type: it is of a pipeline, or of a registry, and there is none."""
+    """Return why a page cannot be rendered (no pipeline, or no registry), and the next command; None if it can."""
     problem = source.project.registry.problem
     if name in OF_REGISTRY and problem:
         return f"The registry could not be read: {problem}", "glue doctor"
     return _only(source) if name in OF_PIPELINE else None
 
 
-def _unknown(name: str, problem: str, hint: str) -> Made:
+def _unknown(name: str, problem: str, hint: str) -> Content:
     return "text.html", pages.NAMES[name].lower(), {"problem": problem, "hint": hint}
 
 
 def serves(config: configs.Config) -> bool:
-    """Has it a model that may be served?"""
+    """Whether the project can have a model to serve."""
     only = configs.only_does(config)
     return only is None or only[0].startswith("serves")
 
 
 def _hint(source: Source, error: GlueError) -> str:
-    """What to type: where there is no pipeline, `glue run` does nothing."""
+    """Return the next command. Without a pipeline this is never `glue run`, which would do nothing."""
     only, hint = _only(source), error.hint or ""
     return only[1] if only and hint.startswith("glue run") else hint
 
 
-def _data(source: Source) -> Made:
+def _data(source: Source) -> Content:
     values = {
         "tables": source.project.data,
         "profile": profile(source.config, source.root),
@@ -161,23 +161,23 @@ def _data(source: Source) -> Made:
     return "data.html", "data", values
 
 
-def _validation(source: Source) -> Made:
+def _validation(source: Source) -> Content:
     behind = "validate" in source.project.pipeline.behind
     return "validation.html", "validation", {"tables": source.project.data, "behind": behind, "most": MOST}
 
 
-def _evaluation(source: Source) -> Made:
-    project, made = source.project, source.project.evaluation
-    decision = decision_of(made) if made else None  # type: ignore[arg-type]
+def _evaluation(source: Source) -> Content:
+    project, evaluation = source.project, source.project.evaluation
+    decision = decision_of(evaluation) if evaluation else None  # type: ignore[arg-type]
     champion, delivery = project.registry.champion, project.delivery
     is_champion = champion and delivery and delivery["version"] == champion.version
     failed = [stage.name for stage in project.pipeline.stages if stage.outcome == "failed"]
     values = {
-        "evaluation": made,
+        "evaluation": evaluation,
         "champion": None if is_champion else champion,
         "drawn": _plots(source),
-        "decides": describe.decision(made["decision"]) if made and decision else "",
-        "of_scale": scale_in_words(made["scale"]) if made and "scale" in made else "",
+        "decides": describe.decision(evaluation["decision"]) if evaluation and decision else "",
+        "of_scale": scale_in_words(evaluation["scale"]) if evaluation and "scale" in evaluation else "",
         "stale": _stale(project, "evaluate"),
         "failed": failed[0] if failed else None,
     }
@@ -189,7 +189,7 @@ def _stale(project: Project, stage: str) -> list[str]:
 
 
 def _plots(source: Source) -> list[pages.Plot]:
-    """Those of the evaluation, in the order of `pages.SHOWN`."""
+    """Return the evaluation's plots, in the order of `pages.SHOWN`."""
     numbers = ", ".join(f"{metric.name} {pages.number(metric.value)}" for metric in source.project.metrics)
     found = (source.root / layout.PLOTS).glob("*.svg")
     order = list(pages.SHOWN)
@@ -200,7 +200,7 @@ def _plots(source: Source) -> list[pages.Plot]:
     ]
 
 
-def _monitoring(source: Source) -> Made:
+def _monitoring(source: Source) -> Content:
     monitoring = source.project.monitoring
     values = {"monitoring": monitoring, "drawn": [], "evidently": source.evidently, "most": MOST}
     if monitoring.latest:
@@ -210,7 +210,7 @@ def _monitoring(source: Source) -> Made:
 
 
 def _drifted(versions: list[dict[str, Any]]) -> Iterator[str]:
-    """What made the verdict: the inputs of each version, and what it answered."""
+    """Yield the reason for the verdict on each version: the drift of its inputs and of its predictions."""
     for one in versions:
         if one.get("drift_share") is not None:
             answers = one["prediction"]
@@ -225,7 +225,7 @@ def _drifted(versions: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def _over_time(latest: Mapping[str, Any], runs: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
-    """Drift, performance and the weightiest columns, run by run, with what each is held against."""
+    """Plot drift, performance and the columns with the most weight over the runs, each with its limit."""
     from mlops_glue.adapters import matplotlib
 
     if len(runs) < 2:
@@ -247,7 +247,7 @@ def _over_time(latest: Mapping[str, Any], runs: list[dict[str, Any]]) -> Iterato
         limits = {f"holdout {value:.4g}": value} if value is not None else {}
         band = of("low"), of("high")
         yield (
-            f"{name} over time, with its 95 % interval and that of the holdout",
+            f"{name} over time, with its 95 % interval and the holdout's value",
             matplotlib.over_time(
                 f"{name}, with its 95 % interval", name, times, {name: of("value")}, limits, band=band
             ),
@@ -258,8 +258,8 @@ def _over_time(latest: Mapping[str, Any], runs: list[dict[str, Any]]) -> Iterato
     if ratios:
         title = "Distance of the columns with the most weight"
         yield (
-            f"{title} over time, as a multiple of what counts as drift",
-            matplotlib.over_time(title, "distance / its limit", times, ratios, {"drift from 1": 1.0}),
+            f"{title} over time, as a multiple of the drift threshold",
+            matplotlib.over_time(title, "distance / its limit", times, ratios, {"drift above 1": 1.0}),
         )
 
 
@@ -269,14 +269,14 @@ def _ratio(distance: float | None, threshold: float | None) -> float:
 
 @contextlib.contextmanager
 def _champion(source: Source) -> Iterator[tuple[Any, Lineage, Path]]:
-    """The registry, the champion's lineage, and a folder with its bundle."""
+    """Open the registry, the champion's lineage, and a folder with its bundle."""
     config, root = source.config, source.root
     store, version = chosen_version(read_only(root, config), root, config, None)
     with tempfile.TemporaryDirectory() as name:
         yield store, lineage(root, store, config.model_name, version, Path(name)), Path(name)
 
 
-def _lineage(source: Source) -> Made:
+def _lineage(source: Source) -> Content:
     try:
         with _champion(source) as (_, found, _):
             drawn = graph(_paths({name: {**stage} for name, stage in found.stages.items()}))
@@ -286,7 +286,7 @@ def _lineage(source: Source) -> Made:
         return _unknown("lineage", error.message, _hint(source, error))
 
 
-def _card(source: Source) -> Made:
+def _card(source: Source) -> Content:
     try:
         with _champion(source) as (store, found, folder):
             text = card.of_lineage(source.config, store, found, folder)
@@ -295,7 +295,7 @@ def _card(source: Source) -> Made:
         return _unknown("card", error.message, _hint(source, error))
 
 
-def _compare(source: Source) -> Made:
+def _compare(source: Source) -> Content:
     config, root = source.config, source.root
     try:
         store = read_only(root, config)
@@ -305,7 +305,7 @@ def _compare(source: Source) -> Made:
         return _unknown("compare", error.message, _hint(source, error))
 
 
-MAKERS: dict[str, Callable[[Source], Made]] = {
+MAKERS: dict[str, Callable[[Source], Content]] = {
     "index": _index,
     "data": _data,
     "validation": _validation,

@@ -1,4 +1,4 @@
-"""What would run and the exact cause, what is champion, and how the last run ended."""
+"""The project's status: the stages that would run and why, the champion, and the outcome of the last run."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Status:
     """The state of a project.
 
     Attributes:
-        stages: why each would run; nothing where it would not.
-        after: by stage, those whose output would have to change for it to run.
+        stages: why each stage would run; empty if it would not.
+        after: by stage, the stages whose output would have to change for it to run.
         delivery: what the last run delivered.
-        champion: the version; None where there is none, or it is not known.
-        problem: why the champion is not known.
+        champion: the version; None if there is none, or it is unknown.
+        problem: why the champion is unknown.
         failed: where and how the last run failed.
     """
 
@@ -41,7 +41,7 @@ class Status:
 
 
 def status(root: Path, config: configs.Config) -> Status:
-    """Find it out; of what has no pipeline, the registry's champion alone. Nothing is written."""
+    """Read the status without writing anything. A project without a pipeline has only the registry's champion."""
     if config.data is None:
         store = read_only(root, config)
         return Status(champion=store.champion(config.model_name) if store is not None else None)
@@ -52,15 +52,15 @@ def status(root: Path, config: configs.Config) -> Status:
 
 
 def pending(root: Path, env: str | None) -> tuple[Causes, Causes]:
-    """Why each stage would run, and those whose output would have to change for it to run."""
+    """Return why each stage would run, and the stages whose output would have to change for it to run."""
     dvc_yaml.check_readable(root)
-    # nothing is written here: DVC reads the stages as the next run will define them
+    # this writes nothing: DVC reads the stages as the next run will define them
     config = configs.load(root, env)
     return queries.pending(config, root, dvc_yaml.stale(config, root))
 
 
 def lines(found: Status, root: Path, config: configs.Config) -> Iterator[str]:
-    """The same in words."""
+    """Yield the status in words."""
     if config.data is None:
         only = configs.only_does(config)
         if only is not None and not only[0].startswith("serves"):
@@ -72,19 +72,19 @@ def lines(found: Status, root: Path, config: configs.Config) -> Iterator[str]:
         yield f"{name:<12} {'changed: ' + ', '.join(why[:3]) if why else unchanged(name, found.after)}"
     yield from _delivered(config, found)
     if (trust := root / layout.BUNDLE / trusted.FILE).is_file():
-        yield f"the model here runs code of {', '.join(files.read_json(trust)['names'])}"
+        yield f"the current model runs code from {', '.join(files.read_json(trust)['names'])}"
     if found.failed is not None:
         yield f"the last run failed{found.failed['where']}: {found.failed['problem']}"
 
 
 def unchanged(stage: str, upstream: Causes) -> str:
-    """That a stage would not run, and what would make it."""
+    """Describe a stage that would not run, and the changes that would make it run."""
     before = upstream.get(stage)
     return f"unchanged; would run if the output of {' or '.join(before)} changes" if before else "unchanged"
 
 
 def _champion(root: Path, config: configs.Config, delivered: Delivery | None) -> tuple[int | None, str | None]:
-    """The champion, and what is wrong with the registry; of what was delivered here, without asking the registry."""
+    """Return the champion and the registry's problem. If a run delivered here, no registry server is contacted."""
     if delivered is not None:
         problem = facts.database_problem(root / layout.TRACKING_DB) if config.tracking.uri is None else None
         return delivered["champion"], problem and f"{layout.TRACKING_DB} {problem}"
@@ -98,14 +98,14 @@ def _champion(root: Path, config: configs.Config, delivered: Delivery | None) ->
 
 
 def _delivered(config: configs.Config, found: Status) -> Iterator[str]:
-    """Who is champion, and why the last version is not."""
+    """Yield the champion, and why the last version is not champion."""
     where = f" in environment {config.environment}" if config.environment else ""
     of, named = f"{config.model_name}{where}", f"v{found.champion}" if found.champion else "none"
     if found.problem is not None:
         before = f"; after the last run it was {named}: see glue doctor" if found.delivery is not None else ""
-        yield f"the champion of {of} is not known: {found.problem}{before}"
+        yield f"the champion of {of} is unknown: {found.problem}{before}"
     elif found.delivery is None:
-        yield f"champion of {of}: {named}" if found.champion else f"nothing delivered yet{where}"
+        yield f"champion of {of}: {named}" if found.champion else f"no version delivered yet{where}"
     else:
         last = found.delivery["version"]
         yield f"champion of {of}: {named}; last version: v{last}"

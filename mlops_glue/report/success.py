@@ -1,8 +1,8 @@
-"""The measures of success of a project: how often and how soon models get to production, and how soon trouble is seen.
+"""A project's measures of success: how often and how quickly models reach production and problems are detected.
 
-The first, second and fourth are DORA's (https://dora.dev/guides/dora-metrics/), taken for a model: to deploy is to make
-a version champion. They are read from the audit record, the registry, git and the history of the monitor; what is not
-known there is not known, and the measure says why.
+The first, second and fourth are DORA metrics (https://dora.dev/guides/dora-metrics/), applied to a model: a deployment
+is a promotion to champion. The data are from the audit record, the registry, git and the monitoring history. If they
+are missing, the measure is `n/a` and its text gives the reason.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from mlops_glue.monitoring.history import past
 from mlops_glue.monitoring.wording import duration
 
 DAY = 86_400.0  # s
-ALERTS = ("drift", "performance")  # verdicts of the monitor
+ALERTS = ("drift", "performance")  # verdicts of monitoring runs
 COMMIT, DIRTY = "mlflow.source.git.commit", "glue.git_dirty"  # tags of a version
 TITLES = {
     "deployment_frequency": "deployment frequency",
@@ -42,9 +42,9 @@ class Measure:
     Attributes:
         name: a key of `TITLES`.
         title: in words.
-        value: in `unit`; None where it is not known.
+        value: in `unit`; None if it is unknown.
         unit: `per 30 days`, `s`, or `share` (0 to 1).
-        text: the value in words, with what it is of; or why it is not known, which begins with `n/a`.
+        text: the value in words, with the number of events; or `n/a` with the reason.
     """
 
     name: str
@@ -56,14 +56,14 @@ class Measure:
 
 @dataclass(frozen=True)
 class Known:
-    """What the measures are made of.
+    """The data for the measures.
 
     Attributes:
-        moves: of the alias `champion`, in order, as the audit record has them.
-        tags: of each version in the registry.
-        committed: when each commit that a version is of was made; one that this clone lacks is not in it.
-        runs: of the monitor, in order, as its history has them.
-        problem: why the registry could not be read; None where it was.
+        moves: the moves of the alias `champion` in the audit record, in order.
+        tags: the tags of each version in the registry.
+        committed: the time of each version's commit; commits that are missing from this clone are omitted.
+        runs: the monitoring runs in the history, in order.
+        problem: why the registry could not be read; None if it was read.
     """
 
     moves: Sequence[Mapping[str, Any]] = ()
@@ -74,20 +74,20 @@ class Known:
 
 
 def collect(config: configs.Config, root: Path) -> list[Measure]:
-    """The measures of a project as it is now. Only reads; a registry that is a server is asked."""
+    """Compute the current measures of a project. It only reads, and contacts the registry's server if there is one."""
     try:
         return measures(_known(config, root), datetime.now(UTC))
     except (ValueError, KeyError, TypeError) as error:
-        return unknown(f"a record was edited and cannot be read: {first_line(error)}")
+        return unknown(f"a record has been edited and cannot be read: {first_line(error)}")
 
 
 def unknown(why: str) -> list[Measure]:
-    """The measures where nothing can be read."""
+    """Return all measures as unknown."""
     return [_measure(name, None, why) for name in TITLES]
 
 
 def measures(known: Known, now: datetime) -> list[Measure]:
-    """Each measure, in the order of `TITLES`."""
+    """Return each measure, in the order of `TITLES`."""
     moves = [{**move, "time": datetime.fromisoformat(move["time"])} for move in known.moves]
     deployed = [move for move in moves if move["version"] is not None and move["event"] != "rollback"]
     return [_frequency(deployed, now), _lead(deployed, known), _detect(known), _restore(moves, known), _refused(known)]
@@ -121,16 +121,16 @@ def _frequency(deployed: Sequence[Mapping[str, Any]], now: datetime) -> Measure:
     """Over the time since the first deployment."""
     name = "deployment_frequency"
     if not deployed:
-        return _measure(name, None, "the audit record has no version that became champion")
+        return _measure(name, None, "no promotion to champion in the audit record")
     days = (now - deployed[0]["time"]).total_seconds() / DAY
     if days < 1:
-        return _measure(name, None, f"the first of {_count(deployed, 'deployment')} was less than a day ago")
+        return _measure(name, None, f"{_count(deployed, 'deployment')}, the first less than a day ago")
     rate = len(deployed) * 30 / days
     return _measure(name, rate, f"{rate:.1f} in 30 days ({len(deployed)} in {days:.0f})")
 
 
 def _lead(deployed: Sequence[Mapping[str, Any]], known: Known) -> Measure:
-    """Of each commit the first version that became champion: a retraining on new rows is of a commit of long ago."""
+    """For each commit, use only the first version promoted: a retraining on new rows may have an old commit."""
     name, spans, left_out = "lead_time", dict[str, float](), 0
     for move in deployed:
         tags = known.tags.get(move["version"], {})
@@ -140,15 +140,15 @@ def _lead(deployed: Sequence[Mapping[str, Any]], known: Known) -> Measure:
         else:
             left_out += 1
     if not spans:
-        why = "no version that became champion is of a commit that is here, without further changes"
+        why = "no champion so far was trained on a clean commit that is in this clone"
         return _measure(name, None, known.problem or why)
-    without = f"; {left_out} of no such commit left out" if left_out else ""
+    without = f"; excluded: {left_out} without a clean commit in this clone" if left_out else ""
     return _measure(name, *_median(spans.values(), f"{_count(spans, 'commit')}{without}"))
 
 
 def _episodes(known: Known) -> Iterator[tuple[datetime | None, datetime, datetime | None]]:
-    """Each alert: the last run before it that found nothing, the run that raised it, the first that was well again."""
-    well: datetime | None = None
+    """Yield the times of each alert: the last quiet run before it, the run that raised it, and the next quiet run."""
+    quiet: datetime | None = None
     began: datetime | None = None
     for run in known.runs:
         when = datetime.fromisoformat(run["time"])
@@ -156,24 +156,24 @@ def _episodes(known: Known) -> Iterator[tuple[datetime | None, datetime, datetim
             began = began or when
         elif run["verdict"] == "ok":
             if began is not None:
-                yield well, began, when
-            well, began = when, None
+                yield quiet, began, when
+            quiet, began = when, None
     if began is not None:
-        yield well, began, None
+        yield quiet, began, None
 
 
 def _detect(known: Known) -> Measure:
     name = "time_to_detect"
     if not known.runs:
-        return _measure(name, None, "no run of glue monitor is recorded here")
-    spans = [(began - well).total_seconds() for well, began, _ in _episodes(known) if well is not None]
+        return _measure(name, None, "no run of glue monitor is recorded in this project")
+    spans = [(began - quiet).total_seconds() for quiet, began, _ in _episodes(known) if quiet is not None]
     if not spans:
-        return _measure(name, None, f"no alert after a quiet run, in {_count(known.runs, 'run')} of glue monitor")
-    return _measure(name, *_median(spans, f"{_count(spans, 'alert')}, each since the quiet run before it"))
+        return _measure(name, None, f"no alert after a quiet run in {_count(known.runs, 'run')} of glue monitor")
+    return _measure(name, *_median(spans, f"{_count(spans, 'alert')}, each from the last quiet run"))
 
 
 def _restore(moves: Sequence[Mapping[str, Any]], known: Known) -> Measure:
-    """From an alert to the first quiet run; from a promotion to its rollback."""
+    """Measure the time from an alert to the next quiet run, and from a promotion to its rollback."""
     name, alerts = "time_to_restore", list(_episodes(known))
     spans = [(ended - began).total_seconds() for _, began, ended in alerts if ended is not None]
     since = dict[int | None, datetime]()
@@ -183,22 +183,22 @@ def _restore(moves: Sequence[Mapping[str, Any]], known: Known) -> Measure:
             rolled_back.append((move["time"] - since[move["previous"]]).total_seconds())
         since[move["version"]] = move["time"]
     still = len(alerts) - len(spans)
-    open_now = f"; {still} not over yet" if still else ""
+    open_now = f"; {still} still open" if still else ""
     if not spans and not rolled_back:
-        return _measure(name, None, f"no alert that is over, and no rollback{open_now}")
+        return _measure(name, None, f"no resolved alert and no rollback{open_now}")
     of = f"{_count(spans, 'alert')}, {_count(rolled_back, 'rollback')}{open_now}"
     return _measure(name, *_median([*spans, *rolled_back], of))
 
 
 def _refused(known: Known) -> Measure:
-    """By the first decision on each version, whatever a person decided later."""
+    """Use the first decision on each version, whatever a person decided later."""
     name = "refused_share"
     try:
         first = [made[0] for tags in known.tags.values() if (made := history.decisions(tags))]
-    except GlueError as error:  # somebody wrote over one
+    except GlueError as error:  # a decision was overwritten
         return _measure(name, None, error.message)
     if not first:
-        return _measure(name, None, known.problem or "the registry has no candidate yet")
+        return _measure(name, None, known.problem or "no candidate in the registry yet")
     refused = sum(bool(decision["refused"]) for decision in first)
     return _measure(name, refused / len(first), f"{refused / len(first):.0%} ({refused} of {len(first)})")
 

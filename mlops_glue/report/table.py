@@ -1,4 +1,4 @@
-"""A table that a terminal, a page and a notebook show alike."""
+"""A table for a terminal, a page or a notebook."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Table(NamedTuple):
-    """Rows of text below a title."""
+    """A titled table of texts."""
 
     title: str
     head: list[str]

@@ -1,7 +1,7 @@
-"""`glue ui`: the pages of a project as they are now, on this machine. It only reads, and runs nothing of the project's.
+"""`glue ui`: serve the current pages of a project on this machine. It only reads, and runs no code of the project.
 
-A page tells the browser what it was made from, its stamp; a few lines of script ask for the stamp of now, and for what
-the run and the server are doing.
+Each page contains a stamp of the files it was built from. A short script polls the current stamp, and the status of
+the run and of the model server.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ from mlops_glue.report.project import collect
 from mlops_glue.secrets import redacted
 from mlops_glue.serving.listening import asked_at, is_loopback, url_of
 
-WATCHED = (  # files that what the pages show is made of
+WATCHED = (  # files that the pages are built from
     *(layout.CONFIG, "dvc.yaml", "dvc.lock", layout.LAST_RUN, layout.DELIVERY, layout.LATEST, layout.TRACKING_DB),
     *(layout.PAGE, layout.COLUMNS, layout.AUDIT, ".git/HEAD", ".git/logs/HEAD", ".git/refs/glue/audit"),
 )
-OLDEST_S = 300.0  # of what a registry elsewhere is said to hold
-SERVER_S = 0.5  # to wait for the server of the model
+OLDEST_S = 300.0  # maximum age of data from a registry server
+SERVER_S = 0.5  # timeout for the model server
 HEADERS = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
@@ -54,7 +54,7 @@ EVIDENTLY += "style-src 'unsafe-inline'; img-src data: blob:; font-src data:"
 
 
 class Ui:
-    """The pages of a project, each made when it is first asked for, and again when something has changed."""
+    """The pages of a project, each rendered on its first request, and again after a change."""
 
     def __init__(self, root: Path, env: str | None) -> None:
         self._root, self._env = root, env
@@ -63,23 +63,23 @@ class Ui:
         self._stamp, self._pages, self._deps = "", dict[str, str](), list[str]()
 
     def page(self, name: str) -> str:
-        """A page; where the project cannot be read, why and what to type."""
+        """Return a page; if the project cannot be read, a page with the reason and the next command."""
         with self._lock:
             if (now := self._now()) != self._stamp or name not in self._pages:
                 try:
-                    text = self._made(name, now)
-                except Exception as error:  # a bug is told where it is looked at, and the server goes on
+                    text = self._rendered(name, now)
+                except Exception as error:  # a bug is shown on the page, and the server continues
                     return self._problem(name, now, error)
                 self._pages[name] = text
             return self._pages[name]
 
-    def _made(self, name: str, now: str) -> str:
+    def _rendered(self, name: str, now: str) -> str:
         if now != self._stamp or self._source is None:
             config = configs.load(self._root, self._env, tables=False, needs=configs.ANYTHING)
             self._deps = [dep["path"] for stage in dvc.locked(self._root).values() for dep in stage.get("deps", ())]
             evidently = "evidently" if (self._root / layout.PAGE).is_file() else None
             dvc_yaml.check_readable(self._root)
-            now = self._now()  # what changes from here on is not in it
+            now = self._now()  # later changes are not in this page
             self._source = site.Source(config, self._root, collect(config, self._root), evidently)
             self._pages, self._stamp = {}, now
         return site.page(name, self._source, self._links(name), now)
@@ -87,7 +87,7 @@ class Ui:
     def _problem(self, name: str, now: str, error: Exception) -> str:
         self._stamp = ""
         hint = (error.hint if isinstance(error, GlueError) else "glue doctor") or ""
-        message = error.message if isinstance(error, GlueError) else f"this page cannot be made: {brief(error)}"
+        message = error.message if isinstance(error, GlueError) else f"this page cannot be rendered: {brief(error)}"
         frame = pages.Frame(self._root.name, links=self._links(name), live=now)
         title = pages.NAMES[name].lower()
         return pages.render("text.html", frame, title, {"problem": redacted(message), "hint": redacted(hint)})
@@ -97,7 +97,7 @@ class Ui:
         return [pages.Link("./" if n == "index" else f"{n}.html", text, n == name) for n, text in pages.NAMES.items()]
 
     def _now(self) -> str:
-        """The stamp of now. While a run is at work it stays: what lies there meanwhile is of two runs."""
+        """Return the current stamp. It does not change during a run, when the files are from two runs."""
         if self._stamp and running(self._root) is not None:
             return self._stamp
         parts: list[Any] = []
@@ -110,17 +110,18 @@ class Ui:
         return sha256(repr(parts).encode()).hexdigest()[:16]
 
     def live(self) -> dict[str, Any]:
-        """The stamp of now, and a line for the run and for the server."""
+        """Return the current stamp, and a line each for the run and for the model server."""
         return {"stamp": self._now(), "lines": [redacted(line) for line in (*self._run(), *self._server())]}
 
     def _run(self) -> Iterator[str]:
         at = running(self._root)
         if at is not None:
             stage, since = at
-            yield f"glue run is at {stage}, for {max(0, time.time() - since):.0f} s" if stage else "glue run has begun"
+            elapsed = max(0, time.time() - since)
+            yield f"glue run: stage {stage}, running for {elapsed:.0f} s" if stage else "glue run has started"
 
     def _server(self) -> Iterator[str]:
-        """What the server of the project says of itself, if one answers."""
+        """Yield the status of the project's model server."""
         source = self._source
         if source is None or not site.serves(source.config):
             return
@@ -132,22 +133,24 @@ class Ui:
         except (OSError, http.client.HTTPException):
             yield f"no server answers at {url}"
             return
-        said: Any = None
+        answer: Any = None
         with contextlib.suppress(ValueError):
-            said = json.loads(text)
-        model, version = (said.get("model"), said.get("model_version")) if isinstance(said, dict) else (None, None)
+            answer = json.loads(text)
+        model, version = (
+            (answer.get("model"), answer.get("model_version")) if isinstance(answer, dict) else (None, None)
+        )
         if model is None:
-            yield f"what answers at {url} is no glue serve"
+            yield f"the server at {url} is not glue serve"
         elif model != source.config.model_name:
-            yield f"the server at {url} is not this project's: it serves {model} v{version}"
+            yield f"the server at {url} belongs to another project: it serves {model} v{version}"
         elif status != 200:
             yield f"the server at {url} is not ready"
         else:
-            yield "; ".join([f"the server at {url} serves v{version}", *said.get("degraded", [])])
+            yield "; ".join([f"the server at {url} serves v{version}", *answer.get("degraded", [])])
 
 
 def _asked(url: str) -> Any:
-    """An answer, whatever its status."""
+    """Open a URL, and return the response whatever its status."""
     try:
         return urllib.request.urlopen(url, timeout=SERVER_S)  # noqa: S310 - http alone
     except urllib.error.HTTPError as error:
@@ -155,14 +158,14 @@ def _asked(url: str) -> Any:
 
 
 def application(root: Path, env: str | None, *, local: bool) -> Any:
-    """What answers. With `local` it takes requests to this machine's own names alone."""
+    """Build the web application. With `local`, it accepts only requests to this machine's loopback names."""
     ui = Ui(root, env)
     script = (layout.templates() / "report" / "live.js").read_text(encoding="utf-8")
 
     def page(request: Request) -> Response:
         name = request.path_params.get("name", "index")
         if name not in pages.NAMES:
-            return PlainTextResponse("There is no such page.", 404, HEADERS)
+            return PlainTextResponse("Page not found.", 404, HEADERS)
         return Response(ui.page(name), media_type="text/html", headers=HEADERS)
 
     def live(_: Request) -> Response:
@@ -172,10 +175,10 @@ def application(root: Path, env: str | None, *, local: bool) -> Any:
         return Response(script, media_type="text/javascript", headers=HEADERS)
 
     def evidently(_: Request) -> Response:
-        """Evidently's own page needs its scripts: they run as of another origin, and can ask nothing here."""
+        """Serve Evidently's report, which needs scripts, in a sandbox without access to this server."""
         path = root / layout.PAGE
         if not path.is_file():
-            return PlainTextResponse("glue monitor has drawn no page.", 404, HEADERS)
+            return PlainTextResponse("glue monitor has not created a page.", 404, HEADERS)
         return FileResponse(path, media_type="text/html", headers={**HEADERS, "Content-Security-Policy": EVIDENTLY})
 
     routes = [
@@ -190,11 +193,11 @@ def application(root: Path, env: str | None, *, local: bool) -> Any:
 
 
 def _checked(app: Any, *, local: bool) -> Any:
-    """Only names of this machine: a page elsewhere may have its own name point here, to read what is shown."""
+    """Accept only loopback host names if `local`: another site could point its own name here to read the pages."""
 
     async def answer(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http" and local and not _is_named_here(dict(scope["headers"]).get(b"host", b"")):
-            refusal = PlainTextResponse("This server answers to 127.0.0.1 and localhost.", 421)
+            refusal = PlainTextResponse("This server accepts requests only to 127.0.0.1 and localhost.", 421)
             await refusal(scope, receive, send)
         else:
             await app(scope, receive, send)
@@ -210,7 +213,7 @@ def _is_named_here(host: bytes) -> bool:
 
 
 def serve(root: Path, env: str | None, listening: Any, *, local: bool) -> None:
-    """Answer until a ^C."""
+    """Serve until Ctrl-C."""
     config = uvicorn.Config(
         application(root, env, local=local),
         access_log=False,

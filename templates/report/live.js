@@ -1,4 +1,4 @@
-// Asks `glue ui` every two seconds what goes on, and loads the page anew when what it shows has changed.
+// Polls `glue ui` every two seconds for its status, and reloads the page when its content has changed.
 const box = document.getElementById("live");
 const show = text => { if (box.textContent !== text) box.textContent = text; };
 async function look() {
@@ -8,7 +8,7 @@ async function look() {
     if (now.stamp !== document.body.dataset.stamp) return location.reload();
     show(now.lines.join(" · "));
   } catch {
-    show("glue ui has ended: this page is as it was.");
+    show("glue ui has stopped: this page is no longer updated.");
   }
   setTimeout(look, 2000);
 }

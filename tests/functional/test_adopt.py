@@ -397,4 +397,4 @@ def test_the_estimator_decides_the_task_and_every_guess_is_told(tmp_path: Path, 
     estimator = "train: {estimator: sklearn.linear_model.ElasticNet}"
     (tmp_path / "glue/glue.yaml").write_text(f"glue: 1\nproject: p\n{source}\n{estimator}\n")
     said = glue("doctor", cwd=tmp_path / "glue", code=1).stdout
-    assert "sklearn.linear_model.ElasticNet is a regressor, and data.labels.task is multiclass" in said
+    assert "sklearn.linear_model.ElasticNet is a regressor, but data.labels.task is multiclass" in said

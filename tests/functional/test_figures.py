@@ -164,19 +164,22 @@ CASES: dict[str, tuple[Callable[..., str], list[str]]] = {
     "glue run": (
         said_by_run,
         [
-            "the intervals are of 100 bootstrap samples of 5,000 rows, narrowed to all",
+            "the intervals are from 100 bootstrap samples of 5,000 rows, scaled to all rows",
             r"at 90% confidence \(1,000 bootstrap samples of 5,000 of the 6,000 rows\)",
             r"about [\d,]+ of the 6,000 rows of the holdout are training rows too, judged by \d+ of [\d,]+ that are",
         ],
     ),
     "the evaluation's report": (
         said_by_evaluation,
-        ["100 samples of 5,000 of its 6,000 rows, narrowed to all of them", "the 50 values with the most rows of 60"],
+        [
+            "100 bootstrap samples of 5,000 of its 6,000 rows, scaled to all rows",
+            "the 50 values with the most rows of 60",
+        ],
     ),
     "the page": (
         said_by_page,
         [
-            "100 samples of 5,000 of its 6,000 rows, narrowed to all of them",
+            "100 bootstrap samples of 5,000 of its 6,000 rows, scaled to all rows",
             "confidence (1,000 bootstrap samples of 5,000 of the 6,000 rows",
             "is shuffled (1,000 of the 6,000 rows of the holdout)",
             "By code, the 50 values with the most rows of 60",

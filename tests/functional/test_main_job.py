@@ -68,7 +68,7 @@ def test_the_life_of_a_project(penguins: Path, cold_glue: Glue, glue: Glue, seen
     assert (again["version"], again["new"]) == (1, False)
     assert "champion of project: v1" in cold_glue("status", cwd=penguins).stdout
     (penguins / "mlflow.db").rename(penguins / "kept.db")
-    assert "is not known: mlflow.db is not there; after the last run it was v1" in glue("status", cwd=penguins).stdout
+    assert "is unknown: mlflow.db does not exist; after the last run it was v1" in glue("status", cwd=penguins).stdout
     (penguins / "kept.db").rename(penguins / "mlflow.db")
 
     assert "train.preprocess" not in cold_glue("why", "train", cwd=penguins).stdout

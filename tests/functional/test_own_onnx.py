@@ -37,8 +37,8 @@ def test_the_example_of_the_docs_and_a_stage_of_ones_own(penguins: Path, glue: G
     assert (parity["format"], parity["own"]) == ("onnx", True)
     metrics = json.loads((penguins / "artifacts/evaluate/metrics.json").read_text())
     assert metrics["accuracy"] > 0.9
-    assert "ONNX of yours, by my_net:train" in glue("doctor", cwd=penguins, code=None).stdout
-    assert "onnx of yours, by my_net:train" in glue("card", cwd=penguins).stdout
+    assert "my_net:train supplies the ONNX model" in glue("doctor", cwd=penguins, code=None).stdout
+    assert "onnx, supplied by the project (my_net:train)" in glue("card", cwd=penguins).stdout
     glue("predict", "../penguins.csv", "first.csv", cwd=penguins)
 
     (penguins / "net.py").write_text(OWN_STAGE)

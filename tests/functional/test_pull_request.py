@@ -34,7 +34,7 @@ def test_what_a_change_does(penguins: Path, glue: Glue) -> None:
     assert conditions["base"]["holds"] is False and conditions["contract"]["holds"] is None
     assert "bill_length_mm is no longer taken" in conditions["contract"]["detail"]
     page = glue("report", "--pr", "--base", "HEAD", cwd=penguins, code=1).stdout
-    assert "Conditions of a promotion" in page and "confidence" in page
+    assert "Conditions for promotion" in page and "confidence" in page
     changed = {one["stage"]: one["reasons"] for one in told["stages"] if one["outcome"] == "changed"}
     assert "seed" not in str(changed) and "bill_length_mm" in changed["featurize"]
 

@@ -123,12 +123,12 @@ def report(glue: Glue, root: Path, *words: str) -> Page:
 def test_the_pages_say_what_is_known_and_of_what(pages: dict[str, Page]) -> None:
     said = {name: page.said() for name, page in pages.items()}
     for name, text in (
-        ("index", "project v1 is champion."),
+        ("index", "project v1 is the champion."),
         ("index", "became champion"),
         ("index", "mlflow ui"),
-        ("data", "y is taken as binary with 2 classes. 400 rows have one"),
+        ("data", "y is a binary target with 2 classes. 400 rows have a target."),
         ("data", "plain number 0.0%"),
-        ("validation", "Expectations of rows"),
+        ("validation", "Expectations on rows"),
         ("evaluation", "95 % interval"),
         ("compare", "v1, artifacts/evaluate/metrics.json; v1 is the base"),
         ("monitoring", "Drift in 300 rows"),
@@ -204,7 +204,7 @@ def test_a_refused_model_and_a_page_elsewhere(root: Path, tmp_path: Path, glue: 
     glue("report", "--output", str(tmp_path / "page.html"), cwd=root)
     page = Page(tmp_path / "page.html")
     said = page.said()
-    assert "project v2 was refused. v1 stays champion." in said and "misses threshold min 0.999" in said
+    assert "project v2 was refused. v1 remains the champion." in said and "misses threshold min 0.999" in said
     assert "MISSED" in said and "promote refused" in said and "ingest unchanged" in said
     assert all("/" not in (link["href"] or "") for link in page.of("a"))  # no path of this machine
 
@@ -227,13 +227,13 @@ def test_what_is_out_of_date_and_performance_over_time(root: Path, glue: Glue) -
         told["performance"] |= {"estimated": True, "value": 0.65, "holdout": {"value": 0.75}}
     page = report(glue, root)
     said = page.said()
-    assert "train out of date" in said and "train.params" in said and "Out of date since then: train;" in said
-    assert "These are of an earlier run: train is out of date" in said
-    runs = said[said.index("Runs of the monitor, newest first") :]
+    assert "train out of date" in said and "train.params" in said and "Now out of date: train;" in said
+    assert "These metrics are from an earlier run: train is out of date" in said
+    runs = said[said.index("Monitoring runs, newest first") :]
     estimated = "2030-01-02 00:00 drift 300 1.0000 roc_auc (estimated) 0.6500 0.6000 to 0.8000"
     measured = "2030-01-01 00:00 drift 300 1.0000 roc_auc 0.7000 0.6000 to 0.8000"
     assert runs.index(estimated) < runs.index(measured)
-    assert "estimated from the model's own probabilities" in said and "on the holdout 0.7500" in said
+    assert "estimated from the model's own probabilities" in said and "on the holdout: 0.7500" in said
 
 
 def test_a_run_that_failed(root: Path, glue: Glue) -> None:
@@ -244,7 +244,7 @@ def test_a_run_that_failed(root: Path, glue: Glue) -> None:
     glue("run", cwd=root, code=1)
     said = report(glue, root).said()
     assert "The last run failed at validate" in said and "400 of 400 rows unexpected" in said
-    assert "0 of 1 expectations met" in said and "These are of an earlier run" in said
+    assert "0 of 1 expectations met" in said and "These metrics are from an earlier run" in said
     told = json.loads(glue("report", "--json", cwd=root).stdout)
     assert told["pipeline"]["stale"][0] == "validate" and "evaluate" in told["pipeline"]["behind"]
     outcomes = {one["name"]: one["outcome"] for one in told["pipeline"]["stages"]}
@@ -263,7 +263,7 @@ def test_without_a_registry_git_or_a_whole_history(root: Path, glue: Glue, monke
     (root / "reports").mkdir(exist_ok=True)
     done = glue("report", "--output", "reports", cwd=root)  # a folder
     page = Page(root / "reports/index.html")
-    assert "The registry could not be read" in page.said() and "Outside git" in page.said()
+    assert "The registry could not be read" in page.said() and "Not in a git repository" in page.said()
     assert "monitoring cannot be read" in page.said() and "monitoring cannot be read" in done.stderr
     assert "S3CRET" not in page.html and "S3CRET" not in done.stderr
 
@@ -271,13 +271,13 @@ def test_without_a_registry_git_or_a_whole_history(root: Path, glue: Glue, monke
 def test_a_registry_that_is_lost_and_a_clone(root: Path, glue: Glue) -> None:
     (root / layout.TRACKING_DB).rename(root / "away.db")
     said = report(glue, root).said()
-    assert "project v1 was champion after the last run." in said and "Champion not known" in said
+    assert "project v1 was the champion after the last run." in said and "Champion not known" in said
     for name in ("lineage", "card"):
         said = Page(root / f"reports/{name}.html").said()
-        assert "project: the champion is not known" in said and "mlflow.db is not there glue doctor" in said
+        assert "project: the champion is unknown" in said and "mlflow.db does not exist glue doctor" in said
     (root / "away.db").rename(root / layout.TRACKING_DB)
     (root / layout.DELIVERY).unlink()
-    assert "project v1 is champion. No run in this folder has registered a version" in report(glue, root).said()
+    assert "project v1 is the champion. No run in this folder has registered a version." in report(glue, root).said()
 
 
 def test_nothing_has_run_yet(penguins: Path, glue: Glue) -> None:

@@ -138,7 +138,7 @@ def test_a_model_that_onnx_cannot_express(penguins: Path, glue: Glue) -> None:
         "estimator: sklearn.semi_supervised.LabelSpreading",
     )
     done = glue("run", cwd=penguins)
-    assert "the model is kept in skops form: " in done.stdout
+    assert "the model is stored in skops format: " in done.stdout
     said = glue("predict", "data/raw/penguins.csv", "out.csv", cwd=penguins).stderr
     assert "(skops)" in said
     edit(penguins, "require: null", "require: onnx")

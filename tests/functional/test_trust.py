@@ -141,7 +141,7 @@ def test_each_version_knows_its_code_data_and_maker(history: dict[str, Any], glu
     page = (root.parent / "strategy.md").read_text()
     assert re.search(r"\| lead time from commit to champion \| [\d.]+ \w+ \(median of 1 commit\) \|", page)
     assert "| share of refused candidates | 67% (2 of 3) |" in page or "| 33% (1 of 3) |" in page
-    assert "| time to detect drift | n/a: no run of glue monitor is recorded here |" in page
+    assert "| time to detect drift | n/a: no run of glue monitor is recorded in this project |" in page
 
 
 def test_versions_are_compared_on_rows_that_none_was_trained_on(history: dict[str, Any], glue: Glue) -> None:

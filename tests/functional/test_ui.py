@@ -50,7 +50,7 @@ def test_every_page_is_there_and_says_what_to_do_next(client: TestClient, monkey
     said = {name: client.get(f"/{name}.html") for name in pages.NAMES}
     assert {one.status_code for one in said.values()} == {200}
     for name, next_step in (
-        ("index", "No version was registered yet: <code>glue run</code>"),
+        ("index", "No version is registered yet. Next: <code>glue run</code>"),
         ("monitoring", "glue monitor"),
         ("lineage", "shown has no champion"),
         ("card", "glue run"),
@@ -103,14 +103,14 @@ def test_a_page_is_loaded_anew_when_something_has_changed_and_not_before(client:
     text = (root / layout.CONFIG).read_text()
     (root / layout.CONFIG).write_text(text + "card: {owner: us}\n")
     stamp, line = live()
-    assert stamp == before and "glue run is at train, for " in line  # the pages are those of before it
+    assert stamp == before and "glue run: stage train, running for " in line  # the pages are those of before it
     (root / layout.RUNNING).unlink()
     assert live()[0] != before and shown() == live()[0]
     (root / layout.CONFIG).write_text(text + "card: {ownr: us}\n")
     broken = client.get("/data.html").text
     assert "card.ownr" in broken and "did you mean" in broken and 'aria-current="page">Data' in broken
     (root / layout.CONFIG).write_text(text)
-    assert "What each column is taken for" in client.get("/data.html").text
+    assert "Column types" in client.get("/data.html").text
 
 
 @contextmanager
@@ -141,11 +141,11 @@ def test_what_the_server_says_of_itself_is_shown(client: TestClient, root: Path)
         (about, 200, f"the server at {url} serves v3"),
         (about | {"degraded": ["the registry is gone"]}, 200, f"the server at {url} serves v3; the registry is gone"),
         (about, 503, f"the server at {url} is not ready"),
-        (about | {"model": "theirs"}, 200, f"the server at {url} is not this project's: it serves theirs v3"),
-        ({"status": "ok"}, 200, f"what answers at {url} is no glue serve"),
-        ({}, 404, f"what answers at {url} is no glue serve"),
-        ([1], 200, f"what answers at {url} is no glue serve"),
-        ("<p>", 200, f"what answers at {url} is no glue serve"),
+        (about | {"model": "theirs"}, 200, f"the server at {url} belongs to another project: it serves theirs v3"),
+        ({"status": "ok"}, 200, f"the server at {url} is not glue serve"),
+        ({}, 404, f"the server at {url} is not glue serve"),
+        ([1], 200, f"the server at {url} is not glue serve"),
+        ("<p>", 200, f"the server at {url} is not glue serve"),
     ):
         with ready(port, body, status):
             assert client.get("/live.json").json()["lines"] == [line]
@@ -158,7 +158,7 @@ def test_a_project_that_has_not_run_has_pages_too(tmp_path: Path) -> None:
     said = {name: fresh.get(f"/{name}.html").text for name in pages.NAMES}
     without = [name for name, text in said.items() if "glue run" not in text]
     assert without == ["monitoring"] and "glue monitor" in said["monitoring"]
-    assert "this page cannot be made" not in "".join(said.values())
+    assert "this page cannot be rendered" not in "".join(said.values())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["glue.yaml", "t.csv"]  # nothing was written
 
 
@@ -168,12 +168,12 @@ def test_a_project_without_a_pipeline_has_pages_too(tmp_path: Path) -> None:
     said = {name: shown.get(f"/{name}.html").text for name in pages.NAMES}
     for name, text in said.items():
         assert "glue track" in text or name == "monitoring", name
-        assert "glue run" not in text and "this page cannot be made" not in text, name
-    assert "This project only tracks: glue.yaml has no data and no train." in said["index"]
-    assert "Pipeline</b>" not in said["index"] and "What is served" not in said["index"]
+        assert "glue run" not in text and "this page cannot be rendered" not in text, name
+    assert "This project only tracks: glue.yaml has no data and no train section." in said["index"]
+    assert "Pipeline</b>" not in said["index"] and "Serving</h2>" not in said["index"]
     assert shown.get("/live.json").json()["lines"] == []
     (tmp_path / layout.CONFIG).write_text(f"glue: 1\nproject: only\nserve: {{port: {free_port()}}}\n")
-    assert "This project only serves only" in shown.get("/").text and "What is served" in shown.get("/").text
+    assert "This project only serves only" in shown.get("/").text and "Serving</h2>" in shown.get("/").text
     (tmp_path / layout.CONFIG).write_text("glue: 1\nproject: only\ntrain: {estimator: model:build}\n")
     assert "data: is required" in shown.get("/").text
     assert [path.name for path in tmp_path.iterdir()] == ["glue.yaml"]  # nothing was written

@@ -111,7 +111,7 @@ def check_refused(there: Repository) -> None:
     job, _ = there.pull_request(bad_data(there), "bad-data")
     assert job.result == "failure", job.log
     assert (job.steps["Run"], job.steps["Test"], job.steps["Report"]) == ("failure", "skipped", "failure")
-    assert "expectations do not hold: column values to be in set species" in job.summary
+    assert "expectations not met: 1; the first is column values to be in set species" in job.summary
 
     job, _ = there.pull_request(worse_model(there), "worse")
     assert (job.result, job.steps["Run"], job.steps["Report"]) == ("failure", "success", "failure"), job.log

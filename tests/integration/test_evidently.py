@@ -88,7 +88,7 @@ def test_the_page_shows_what_was_computed_and_opens_offline(tmp_path: Path) -> N
     page = (tmp_path / "report.html").read_text()
     assert 1e6 < size < 6e6 and "Jensen-Shannon distance" in page
     assert "<td>0.1235<td>0.2<td>Wasserstein distance (normed)" in page
-    assert "Its distances are of a smaller sample, and its verdict counts columns" in page  # Evidently's, below
+    assert "Evidently measures distances on a smaller sample, and its verdict counts columns." in page
     for said in (
         "<title>&lt;churn&gt; v3: performance</title>",
         "<h1>&lt;churn&gt; v3: performance</h1>\n<p>300 rows; 2026-11-22 to 2026-11-29; drawn 20",

@@ -48,7 +48,7 @@ def after_the_stages(capsys: pytest.CaptureFixture[str], env: str | None = None)
 
 
 def test_a_stage_after_one_that_will_run_may_run_too(capsys: pytest.CaptureFixture[str]) -> None:
-    assert after_the_stages(capsys) == ["nothing delivered yet"]
+    assert after_the_stages(capsys) == ["no version delivered yet"]
     said = {"ingest": "unchanged\n", "evaluate": "a\nb\nc\nd\n", "train": LINES[2][13:] + "\n"}
     for name, wanted in said.items():
         status.why(name)
@@ -97,7 +97,7 @@ def test_what_was_refused_and_what_failed(capsys: pytest.CaptureFixture[str], pr
 
 @pytest.mark.parametrize(
     ("champion", "said"),
-    [(None, "nothing delivered yet in environment prod"), (3, "champion of p in environment prod: v3")],
+    [(None, "no version delivered yet in environment prod"), (3, "champion of p in environment prod: v3")],
 )
 def test_of_another_environment_the_registry_is_asked(
     champion: int | None, said: str, capsys: pytest.CaptureFixture[str], project: Path, monkeypatch: pytest.MonkeyPatch
@@ -114,5 +114,5 @@ def test_a_registry_that_does_not_answer_leaves_the_stages(
         raise ToolError("MLflow does not answer")
 
     monkeypatch.setattr(report, "read_only", away)
-    said = "the champion of p in environment prod is not known: MLflow does not answer"
+    said = "the champion of p in environment prod is unknown: MLflow does not answer"
     assert after_the_stages(capsys, "prod") == [said]

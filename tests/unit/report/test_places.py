@@ -64,14 +64,14 @@ def of_server(root: Path, uri: str) -> list[tuple[str, str, str | None]]:
 def test_mlflow_s_version_clock_and_rights(tmp_path: Path) -> None:
     with server(OURS) as uri:
         (ok,) = of_server(tmp_path, uri)
-        assert ok[0] == "ok" and f"MLflow {OURS} answers in " in ok[1] and "its clock is " in ok[1]
+        assert ok[0] == "ok" and f"MLflow {OURS} answers in " in ok[1] and "clock difference " in ok[1]
     with server("1.30.0", "Mon, 30 Nov 2020 12:00:00 GMT", 403) as uri:
         _, rights, clock, of_version = of_server(tmp_path, uri)
-        assert rights[0] == "problem" and "takes no changes from here" in rights[1]
+        assert rights[0] == "problem" and "MLflow refuses writes" in rights[1]
         assert clock[0] == "problem" and " s behind this machine's" in clock[1]
         assert of_version == (
             "problem",
-            f"tracking.uri: MLflow 1.30.0 there, {OURS} here",
+            f"tracking.uri: the server runs MLflow 1.30.0, this machine has {OURS}",
             "pip install mlflow==1.30.0",
         )
     with server("<html>") as uri:
@@ -82,7 +82,7 @@ def test_what_does_not_answer_is_told_with_what_to_look_at(tmp_path: Path, monke
     with socket.create_server(("127.0.0.1", 0)) as frozen:
         port = frozen.getsockname()[1]
         told = found(tmp_path, tracking={"uri": f"http://me:canary@127.0.0.1:{port}", "timeout_s": 0.5})
-    look = "is it up, and is the address right? glue config show --env prod"
+    look = "check that it is running, and check its address: glue config show --env prod"
     assert [(level, fix) for level, _, fix in told] == [("problem", look)]
     assert "does not answer: timed out" in told[0][1] and "canary" not in told[0][1]
     monkeypatch.setenv("R", f"postgresql+psycopg://me:canary-secret@127.0.0.1:{port}/feast")
@@ -98,9 +98,10 @@ def test_the_log_and_the_addresses_of_alerts(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("HOOK", "hooks.example.org/canary-secret")
     monitor = {"alerts": {"webhooks": [{"url": "${HOOK}"}, {"url": "https://h/x"}], "channels": ["slack"]}}
     told = found(tmp_path, serve={"prediction_log": "memory://log/of"}, monitor=monitor)
-    assert told[0] == ("ok", "serve.prediction_log: memory://log/of answers and takes rows", None)
-    assert told[1][:2] == ("problem", "glue.yaml monitor.alerts.webhooks.0.url: is no http:// or https:// URL")
-    assert told[2][:2] == ("problem", "glue.yaml monitor.alerts.channels: slack is no URL")
-    assert told[3][1].endswith("glue monitor --test-alert --env prod sends to each of 3") and len(told) == 4
+    assert told[0] == ("ok", "serve.prediction_log: memory://log/of answers and accepts rows", None)
+    assert told[1][:2] == ("problem", "glue.yaml monitor.alerts.webhooks.0.url: must be an http:// or https:// URL")
+    assert told[2][:2] == ("problem", "glue.yaml monitor.alerts.channels: must be a URL (slack)")
+    test = "3 configured; to send a test alert: glue monitor --test-alert --env prod"
+    assert told[3][1].endswith(test) and len(told) == 4
     (problem,) = found(tmp_path, serve={"prediction_log": "nowhere://log"})
     assert problem[0] == "problem" and "nowhere" in problem[1]

@@ -62,8 +62,8 @@ def test_each_column_is_described_as_it_is_taken(found: report.Profile) -> None:
 def test_what_is_left_out_has_its_reason(found: report.Profile) -> None:
     why = {column.name: column.why for column in found.columns if column.kind is None}
     assert why == {
-        "town": "features.exclude names it",
-        "at": "it is the time of the rows",
+        "town": "listed in features.exclude",
+        "at": "timestamp of the rows",
         "key": "identifier: every value is different",
         "same": "constant",
     }

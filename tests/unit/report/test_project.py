@@ -119,7 +119,7 @@ def text_of(project: Project, folder: Path) -> str:
 def test_every_section_of_a_project_that_was_monitored(tmp_path: Path) -> None:
     text = text_of(PROJECT, tmp_path)
     for part in (
-        "m v3 was refused. v2 stays champion.",
+        "m v3 was refused. v2 remains the champion.",
         "train out of date 1 min params",
         "1 of 2 expectations met, 1 table",
         "FAILED a values to not be null mostly 1 3 of 500",
@@ -128,12 +128,12 @@ def test_every_section_of_a_project_that_was_monitored(tmp_path: Path) -> None:
         f"warning column {MARKUP}",
         "m v3, not champion",
         "lead time n/a: no commit",
-        "Predictions are kept in s3://bucket/log ; the newest file there is of 2024-05-06 07:08 UTC . 3 files of this",
+        "Predictions are logged to s3://bucket/log ; its newest file is from 2024-05-06 07:08 UTC . 3 files on this",
         f"{MARKUP} 0.2000 0.0100",
         "v2 champion 0.9000 2024-05-06 07:08 aaaaaaaa + changes onnx",
         "2024-05-06 07:08 drift 300 1.0000 roc_auc (estimated) 0.7000 0.6000 to 0.8000",
         "a yes: distance 0.5000 0.2000 0.1000 60.0% 0.0% –",
-        "roc_auc 0.7000 (0.6000 to 0.8000), by 25 labels",
+        "roc_auc 0.7000 (0.6000 to 0.8000), from 25 labels",
     ):
         assert part in text, part
     assert all(MARKUP not in html for html in htmls(PROJECT, tmp_path))
@@ -155,14 +155,14 @@ def test_a_project_of_which_little_is_known(tmp_path: Path) -> None:
     )
     text = text_of(empty, tmp_path)
     for part in (
-        "No version was registered yet",
-        "t was not validated yet.",
-        "The columns were not read yet.",
-        "Nothing was evaluated yet.",
+        "No version is registered yet.",
+        "t has not been validated yet.",
+        "The columns have not been read yet.",
+        "No model has been evaluated yet.",
         "The registry could not be read: MLflow does not answer",
         "at ${MLFLOW_TRACKING_URI} : model",
         "monitoring cannot be read: no JSON",
-        "Outside git or before the first commit",
+        "Not in a git repository, or no commit yet",
     ):
         assert part in text, part
     assert empty.problems() == [
@@ -189,7 +189,7 @@ def test_what_the_monitor_found_is_drawn_over_time(tmp_path: Path) -> None:
     assert len(drawn) == 3
     for plot, words in zip(
         drawn,
-        (["alert above 30%", "100%", "time (UTC)"], ["roc_auc, with its 95 % interval"], ["drift from 1"]),
+        (["alert above 30%", "100%", "time (UTC)"], ["roc_auc, with its 95 % interval"], ["drift above 1"]),
         strict=True,
     ):
         assert all(word in plot for word in words), words

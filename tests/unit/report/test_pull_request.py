@@ -99,7 +99,7 @@ def test_a_comment_is_never_too_long() -> None:
         "images": [],
     }
     page = files.render(layout.templates() / "report/pull_request.md", told, filters={"md": as_text, "n": pages.number})
-    assert "Of code these are the 50 values with the most rows, of 60." in page
+    assert "For code, only the 50 values with the most rows are shown, of 60." in page
     assert "And 4900 more, which changed less." in page and "And 400 more." in page
     assert len(page) > MOST >= len(shortened(page)) > MOST - 2000
 

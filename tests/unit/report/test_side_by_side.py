@@ -77,9 +77,9 @@ def said(found: SideBySide) -> dict[str, dict[str, list[str]]]:
 
 def test_the_tables_say_what_differs() -> None:
     found = said(FOUND)
-    assert found["m: what is compared"]["asked for as"] == ["main", "–"]
-    assert found["m: what is compared"]["commit"] == ["c" * 12, f"{'c' * 12} and changes"]
-    measured = found["Metrics on the same 280 rows of the holdout here"]
+    assert found["m: models compared"]["given as"] == ["main", "–"]
+    assert found["m: models compared"]["commit"] == ["c" * 12, f"{'c' * 12} + changes"]
+    measured = found["Metrics on the same 280 rows of the current holdout"]
     assert measured["roc_auc"] == ["v2", "0.8000", "0.8500", "+0.0500", "+0.0100 to +0.0900", "better"]
     assert measured["f1"][3] == "n/a"
     params = found["Parameters that differ"]
@@ -93,10 +93,13 @@ def test_the_tables_say_what_differs() -> None:
         "one row": ["0.02 ms", "–"],
     }
     notes = [note for table in all_tables(FOUND) for note in table.notes]
-    assert any(note.startswith("20 rows of the holdout are left out") for note in notes)
-    assert any("not known which rows v2 was trained on" in note for note in notes)
+    assert any(note.startswith("20 holdout rows are excluded") for note in notes)
+    assert any("The training rows of v2 are unknown" in note for note in notes)
     assert headlines(FOUND)[0].startswith("v2: roc_auc 0.8500, v1 on the same holdout 0.8000: better; the gain is")
-    assert next(iter(code(FOUND))) == ("Code from v1 to v2, as each ran:", [" model.py | 2 +-", " 1 file changed"])
+    assert next(iter(code(FOUND))) == (
+        "Code changes from v1 to v2 (as it ran):",
+        [" model.py | 2 +-", " 1 file changed"],
+    )
 
 
 def test_what_was_not_measured_together_stands_as_it_was_recorded() -> None:
@@ -105,9 +108,9 @@ def test_what_was_not_measured_together_stands_as_it_was_recorded() -> None:
     (table,) = (table for table in all_tables(alone) if "recorded" in table.title)
     assert table.rows == [["roc_auc", *["0.8000 (0.7000 to 0.9000)"] * 2, "0.7500"]]
     assert table.notes[0] == "Not compared on the same rows: there is no holdout here."
-    assert table.notes[1].startswith("They need not be of the same rows") and "95 %" in table.notes[-1]
+    assert table.notes[1].startswith("They may be measured on different rows") and "95 %" in table.notes[-1]
     same = [table for table in all_tables(replace(alone, sides=[A, B])) if "recorded" in table.title]
-    assert same[0].notes[1] == "All are of the same holdout."
+    assert same[0].notes[1] == "All were measured on the same holdout."
     files_alone = list(all_tables(replace(alone, sides=[FILE, A], problems=[])))[1]
     assert files_alone.head == ["metric", "s.json", "v1", "difference"] and files_alone.rows[0][-1] == "+0.0500"
     assert not any("recorded" in table.title for table in all_tables(FOUND))
@@ -120,10 +123,10 @@ def test_long_lists_of_changed_files_are_cut() -> None:
     assert len(shown) == 21 and shown[-1] == lines[-1] and shown[-2] == " … and 31 more"
     (same,) = code(replace(FOUND, code=[Changed("v2", "v1", [])]))
     (unknown,) = code(replace(FOUND, code=[Changed("v2", "v1", [], "git is not installed")]))
-    assert same == ("Code of v2: the same as that of v1.", [])
-    assert unknown == ("Code of v2 beside v1: git is not installed.", [])
+    assert same == ("Code of v2: the same as the code of v1.", [])
+    assert unknown == ("Code of v2 compared with v1: git is not installed.", [])
     ((lost, shown),) = code(replace(FOUND, code=[Changed("v2", "v1", lines[-1:], "what v2 had is not recorded")]))
-    assert lost == "Code from v1 to v2, what v2 had is not recorded:" and shown == lines[-1:]
+    assert lost == "Code changes from v1 to v2 (what v2 had is not recorded):" and shown == lines[-1:]
 
 
 class Tags(HTMLParser):

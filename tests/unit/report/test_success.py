@@ -56,8 +56,8 @@ def test_a_project_of_two_months() -> None:
     assert found["deployment_frequency"].value == pytest.approx(1.5)
     assert found["deployment_frequency"].text == "1.5 in 30 days (3 in 60)"
     assert found["lead_time"].text == "3.0 days (median of 2 commits)"  # v4 is of v2's commit, by other rows
-    assert found["time_to_detect"].text == "8.0 days (median of 2 alerts, each since the quiet run before it)"
-    text = "2.2 days (median of 1 alert, 1 rollback; 1 not over yet)"
+    assert found["time_to_detect"].text == "8.0 days (median of 2 alerts, each from the last quiet run)"
+    text = "2.2 days (median of 1 alert, 1 rollback; 1 still open)"
     assert (found["time_to_restore"].text, found["time_to_restore"].unit) == (text, "s")
     assert found["time_to_restore"].value == pytest.approx((4 + 0.5) / 2 * 86_400)
     assert (found["refused_share"].value, found["refused_share"].text) == (0.25, "25% (1 of 4)")
@@ -67,18 +67,18 @@ def test_what_is_not_known_says_why() -> None:
     assert {measure.text for measure in success.unknown("no project")} == {"n/a: no project"}
     found = measured()
     assert all(measure.value is None for measure in found.values())
-    assert found["deployment_frequency"].text == "n/a: the audit record has no version that became champion"
-    assert found["time_to_detect"].text == "n/a: no run of glue monitor is recorded here"
-    assert found["time_to_restore"].text == "n/a: no alert that is over, and no rollback"
-    assert found["refused_share"].text == "n/a: the registry has no candidate yet"
+    assert found["deployment_frequency"].text == "n/a: no promotion to champion in the audit record"
+    assert found["time_to_detect"].text == "n/a: no run of glue monitor is recorded in this project"
+    assert found["time_to_restore"].text == "n/a: no resolved alert and no rollback"
+    assert found["refused_share"].text == "n/a: no candidate in the registry yet"
     away = measured(problem="MLflow: http://h does not answer", moves=[move(59.5, 1)])
     assert away["lead_time"].text == away["refused_share"].text == "n/a: MLflow: http://h does not answer"
-    assert away["deployment_frequency"].text == "n/a: the first of 1 deployment was less than a day ago"
+    assert away["deployment_frequency"].text == "n/a: 1 deployment, the first less than a day ago"
 
 
 def test_an_alert_that_nothing_quiet_came_before_has_no_time_to_detect() -> None:
     found = measured(runs=[run(1, "drift"), run(2, "ok")])
-    assert found["time_to_detect"].text == "n/a: no alert after a quiet run, in 2 runs of glue monitor"
+    assert found["time_to_detect"].text == "n/a: no alert after a quiet run in 2 runs of glue monitor"
     assert found["time_to_restore"].text == "24.0 hours (median of 1 alert, 0 rollbacks)"
 
 
@@ -86,9 +86,11 @@ def test_code_that_was_not_committed_has_no_lead_time() -> None:
     of = {1: tags("a", dirty="true"), 2: tags("gone"), 3: tags("b")}
     moves = [move(1, 1), move(2, 2, 1), move(3, 3, 2)]
     found = measured(moves=moves, tags=of, committed={"a": START, "b": START})
-    assert found["lead_time"].text == "3.0 days (median of 1 commit; 2 of no such commit left out)"
+    assert found["lead_time"].text == "3.0 days (median of 1 commit; excluded: 2 without a clean commit in this clone)"
     without = measured(moves=moves[:2], tags=of, committed={"a": START})
-    assert without["lead_time"].text.startswith("n/a: no version that became champion is of a commit that is here")
+    assert without["lead_time"].text.startswith(
+        "n/a: no champion so far was trained on a clean commit that is in this clone"
+    )
 
 
 def test_a_decision_that_somebody_wrote_over_is_told() -> None:
@@ -109,9 +111,9 @@ def test_a_project_is_read_from_its_own_records(tmp_path: Path) -> None:
     days = (datetime.now(UTC) - START).days
     assert found["deployment_frequency"].value == pytest.approx(30 / days, rel=0.1)
     assert found["time_to_detect"].text.startswith("2.0 days")  # not since the run in another environment
-    assert found["refused_share"].text == "n/a: the registry has no candidate yet"
+    assert found["refused_share"].text == "n/a: no candidate in the registry yet"
     assert not (tmp_path / layout.TRACKING_DB).exists()
     history.write_text('{"time": 1}')
     assert {m.text for m in success.collect(config, tmp_path)} == {
-        "n/a: a record was edited and cannot be read: 'model'"
+        "n/a: a record has been edited and cannot be read: 'model'"
     }
