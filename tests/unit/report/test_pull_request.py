@@ -120,7 +120,7 @@ def test_the_page_is_opened_or_said_where_it_is(
 def test_what_writes_no_page_opens_none(word: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         cli.main(["report", "--open", word])
-    assert stop.value.code == 2 and "--open opens the page" in capsys.readouterr().err
+    assert stop.value.code == 2 and "--open needs a page" in capsys.readouterr().err
 
 
 def test_a_refusal_of_what_is_here_now_is_one_of_the_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
