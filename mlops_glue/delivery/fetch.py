@@ -15,7 +15,7 @@ from mlops_glue import config as configs
 from mlops_glue import files, layout
 from mlops_glue.delivery import record
 from mlops_glue.delivery.trial import brought
-from mlops_glue.errors import UsageError
+from mlops_glue.errors import ConfigError, UsageError
 from mlops_glue.pipeline import up_to_date
 from mlops_glue.records import FeatureList, Servable
 from mlops_glue.suggest import did_you_mean
@@ -28,12 +28,30 @@ KEPT = 3  # bundles of former versions
 KEPT_S = 3600.0  # and those that somebody may still serve: whoever does touches them
 
 
-def opened(root: Path, config: configs.Config, *, create: bool = True) -> Store:
-    """The registry; the project's own is made where it is not there yet, or (`create=False`) missed."""
+def usable_uri(config: configs.Config, *, registry: bool = True) -> str | None:
+    """`tracking.uri`, as MLflow takes it; None is the project's own database. Nobody may keep or print it.
+
+    Raises:
+        ConfigError: a variable in it is not set, or this MLflow cannot keep runs there, or (`registry`) models.
+    """
+    from mlops_glue.adapters.mlflow.uri import unusable
+
+    uri = configs.tracking_uri(config)
+    if uri is not None and (found := unusable(uri, registry=registry)) is not None:
+        raise ConfigError([f"{layout.CONFIG} tracking.uri: {found[0]}"], hint=found[1])
+    return uri
+
+
+def opened(root: Path, config: configs.Config, *, create: bool = True, registry: bool = True) -> Store:
+    """The registry; the project's own is made where it is not there yet, or (`create=False`) missed.
+
+    Without `registry` it is only for runs.
+    """
+    uri = usable_uri(config, registry=registry)
     from mlops_glue.adapters.mlflow import Store
     from mlops_glue.delivery import audit
 
-    store = Store(root, configs.tracking_uri(config), create=create, timeout_s=config.tracking.timeout_s)
+    store = Store(root, uri, create=create, timeout_s=config.tracking.timeout_s)
     store.trust = config.package.trust
     store.record_move = audit.recorder(root, config.audit.remote, config.ci.environment)
     store.recorded = audit.last_champion(root, config.audit.remote)

@@ -42,7 +42,7 @@ def tracked(
     Raises:
         UsageError: it cannot be run.
     """
-    store = opened(root, config)
+    store = opened(root, config, registry=False)
     store.end_dead_runs(config.project)
     before = _written_at(_metrics(metrics))
     run, variables = store.start_run(config.project, _tags(command))

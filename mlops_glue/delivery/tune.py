@@ -337,7 +337,7 @@ def _log(config: configs.Config, root: Path, job: _Job, tuned: Tuned) -> None:
         for trial in tuned.trials
     }
     name = f"tune {tuned.estimator.rpartition('.')[2]}"
-    opened(root, config).log_tree(config.project, name, job.study, top, below)
+    opened(root, config, registry=False).log_tree(config.project, name, job.study, top, below)
 
 
 def text_with(root: Path, tuned: Tuned) -> str:

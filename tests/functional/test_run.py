@@ -236,6 +236,14 @@ def test_no_secret_of_a_tracking_uri_is_told(penguins: Path, glue: Glue, monkeyp
     assert written == []
 
 
+@pytest.mark.parametrize("uri", ["databricks", "htp://h", "mysql+nowhere://h/d", "${GLUE_TEST_URI}"])
+def test_a_registry_that_cannot_be_used_is_told_before_the_first_stage(penguins: Path, glue: Glue, uri: str) -> None:
+    done = glue("run", "--set", f"tracking.uri={uri}", "--set", "train.params.max_iter=7", cwd=penguins, code=2)
+    assert done.stderr.startswith("error: glue.yaml tracking.uri: ") and done.stderr.count("\n") == 2
+    assert "tracking" not in (penguins / "glue.yaml").read_text()
+    glue("run", "--set", f"tracking.uri={uri}", "--no-publish", "--until", "ingest", cwd=penguins)
+
+
 @pytest.mark.parametrize(
     "after", ["", "train", *(pytest.param(one, marks=pytest.mark.long) for one in ("ingest", "validate"))]
 )

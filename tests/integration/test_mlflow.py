@@ -24,7 +24,7 @@ from urllib.parse import quote
 import pytest
 
 from mlops_glue import files, processes, secrets
-from mlops_glue.adapters.mlflow import BUNDLE_DIGEST, Store, connection, database, runs
+from mlops_glue.adapters.mlflow import BUNDLE_DIGEST, Store, connection, database, runs, uri
 from mlops_glue.adapters.mlflow.errors import translate_errors
 from mlops_glue.adapters.mlflow.store import with_line
 from mlops_glue.delivery import history
@@ -385,3 +385,17 @@ def test_a_result_stays_rolled_back_in_the_registry_when_its_version_is_deleted(
     for _ in range(2):
         history.forget_rolled_back(store, "m", 3)
         assert history.rolled_back_before(store, "m", "f") == {}
+
+
+def test_a_folder_is_refused_by_mlflow_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of which `unusable` says so."""
+    from mlflow.exceptions import MlflowException
+    from mlflow.store.tracking.file_store import FileStore
+
+    monkeypatch.delenv(uri.ALLOW_FOLDERS, raising=False)
+    assert uri.unusable(str(tmp_path)) is not None
+    with pytest.raises(MlflowException, match=uri.ALLOW_FOLDERS):
+        FileStore(str(tmp_path))
+    monkeypatch.setenv(uri.ALLOW_FOLDERS, "true")
+    assert uri.unusable(str(tmp_path)) is None
+    FileStore(str(tmp_path))

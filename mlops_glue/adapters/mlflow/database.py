@@ -32,6 +32,7 @@ OUTDATED = (
     "select e.experiment_id, t.value from experiments e join experiment_tags t using (experiment_id) "
     "where t.key = ? and t.value = e.artifact_location and t.value <> ?"
 )
+DRIVERS = {"MySQLdb": "mysqlclient", "psycopg2": "psycopg2-binary", "psycopg": '"mlops-glue[postgres]"'}  # packages
 
 
 def file_of(uri: str) -> Path | None:
@@ -43,6 +44,26 @@ def file_of(uri: str) -> Path | None:
 def uri_of(file: Path) -> str:
     """The SQLite URI of a file."""
     return f"sqlite:///{quote(file.absolute().as_posix())}"
+
+
+def without_driver(uri: str) -> tuple[str, str] | None:
+    """What SQLAlchemy lacks here for a database, and what to type; None where it has its driver, or is not there."""
+    try:
+        from sqlalchemy.engine import make_url
+        from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+    except ImportError:  # then MLflow is not either, which is told elsewhere
+        return None
+    kind = uri.partition(":")[0]
+    try:
+        make_url(uri).get_dialect().import_dbapi()
+    except NoSuchModuleError:
+        return f"SQLAlchemy has no driver {kind}", f"{kind.partition('+')[0]}://…"
+    except (ArgumentError, ValueError):  # its text is the URI, which may have a password
+        return "is no URL of a database", "postgresql://USER@HOST:PORT/NAME"
+    except ImportError as error:
+        lacking = error.name or "its driver"
+        return f"{lacking} is not installed", f"pip install {DRIVERS.get(lacking, lacking)}"
+    return None
 
 
 def check_answers(uri: str, timeout_s: float) -> None:
