@@ -1,4 +1,4 @@
-"""The features of this project, plain Feast: `glue run` writes the tables that the sources read."""
+"""The features of this project, in plain Feast: `glue run` writes the tables that the sources read."""
 
 from datetime import timedelta
 
@@ -24,7 +24,7 @@ from feast.types import Bool, Float64, Int64, String, UnixTimestamp  # noqa: F40
         path={{ view.path | py }},
         timestamp_field={{ view.timestamp | py }},
 {% if view.created %}
-        created_timestamp_column={{ view.created | py }},  # a row is not known before
+        created_timestamp_column={{ view.created | py }},  # when the row became known
 {% endif %}
     ),
 )

@@ -2,11 +2,11 @@
 
 import pandas as pd
 
-AFTER = pd.Timedelta(1, "us")  # a transaction is known after its moment; the request that asks about it comes at it
+AFTER = pd.Timedelta(1, "us")  # a transaction is known just after its time; its own request comes exactly at its time
 
 
 def build(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    """How each customer stood right after each transaction: what the next one finds, and what is served until then."""
+    """Compute each customer's features right after each transaction; they are served until the next transaction."""
     events = tables["transactions"].sort_values(["customer_id", "event_timestamp"], kind="stable")
     amounts = events.set_index("event_timestamp").groupby("customer_id")["amount"]
     made = events[["customer_id"]].assign(
@@ -14,5 +14,5 @@ def build(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
         transaction_count_7d=amounts.rolling("7D").count().astype("int64").to_numpy(),
         average_transaction_amount_30d=amounts.rolling("30D").mean().to_numpy(),
     )
-    made = made.drop_duplicates(["customer_id", "event_timestamp"], keep="last")  # of one moment: with all of them
+    made = made.drop_duplicates(["customer_id", "event_timestamp"], keep="last")  # several at one time: with all of them
     return {"transaction_features": made}

@@ -1,11 +1,11 @@
-"""The estimator of this project, plain scikit-learn; `train.params` in glue.yaml are the arguments of `build`.
+"""The estimator of this project, in plain scikit-learn; `train.params` in glue.yaml are the arguments of `build`.
 
-On a small table no kind of model is always the best, so two are compared on the training rows: a linear model, and a
-stack of a linear model, extremely randomised trees and gradient boosting. The linear one is taken unless the stack is
-better by more than one standard error (the rule of Breiman et al. 1984). Above a few thousand rows gradient boosting
-alone is as good and much faster: `estimator: sklearn.ensemble.HistGradientBoostingRegressor`.
+On a small table no kind of model is always best, so the search compares two on the training rows: a linear model, and
+a stack of a linear model, extremely randomised trees and gradient boosting. It chooses the linear model unless the
+stack is better by more than one standard error (the rule of Breiman et al. 1984). Above a few thousand rows, gradient
+boosting alone is as good and much faster: `estimator: sklearn.ensemble.HistGradientBoostingRegressor`.
 
-glue puts encoding of the column kinds in front; nulls arrive as NaN.
+glue encodes the columns by kind before they reach this estimator; nulls arrive as NaN.
 """
 
 import numpy as np
@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 
 
 def build(max_iter=100, learning_rate=0.1, max_leaf_nodes=31, min_samples_leaf=20, random_state=None):
-    """A search over the two; glue keeps the one that it chooses."""
+    """Return a search over the two models; glue keeps the model that it chooses."""
     trees = ExtraTreesRegressor(100, min_samples_leaf=3, random_state=random_state)
     boosting = HistGradientBoostingRegressor(
         max_iter=max_iter,
@@ -36,7 +36,7 @@ def build(max_iter=100, learning_rate=0.1, max_leaf_nodes=31, min_samples_leaf=2
         Pipeline([("model", linear())]),
         {"model": [linear(), stack]},
         scoring="r2",
-        cv=5,  # glue takes these folds as split.by in glue.yaml says
+        cv=5,  # glue builds these folds by split.by in glue.yaml
         refit=simplest_good_enough,
     )
 
@@ -51,11 +51,11 @@ def without_nulls(*steps):
 
 
 def simplest_good_enough(results):
-    """0, the linear one, if the stack is not better by more than one standard error of its own mean, else 1."""
+    """Return 0, the linear model, unless the stack is better by more than one standard error of its mean; then 1."""
     linear_scores, stack_scores = np.transpose([of_fold for key, of_fold in results.items() if key.startswith("split")])
-    # NaN, where a fold lacks a class or the stack does not fit
+    # a score is NaN if a fold lacks a class or the stack does not fit
     known = np.isfinite(linear_scores) & np.isfinite(stack_scores)
     if not known.any():
-        return 1  # the fit then says what is wrong with it
+        return 1  # fitting the stack then raises the error
     margin = stack_scores[known].std() / known.sum() ** 0.5
     return int(linear_scores[known].mean() < stack_scores[known].mean() - margin)

@@ -1,4 +1,4 @@
-"""Serves the model in this folder, as `glue serve --folder FOLDER` does: `python FOLDER --host 0.0.0.0`."""
+"""Serve the model in this folder, as `glue serve --folder FOLDER` does: `python FOLDER --host 0.0.0.0`."""
 
 import shlex
 import sys
@@ -6,9 +6,9 @@ from pathlib import Path
 
 
 def run(folder: Path) -> int:
-    if not (folder / "bundle").is_dir():  # a clone: git does not have what is built
+    if not (folder / "bundle").is_dir():  # a clone: built files are not in git
         hint = f"glue package {shlex.quote(str(folder))}"
-        sys.stderr.write(f"error: {folder / 'bundle'}: is not there\nhint: {hint}, in the project\n")
+        sys.stderr.write(f"error: {folder / 'bundle'}: does not exist\nhint: {hint}, in the project\n")
         return 4
     try:
         from mlops_glue.cli import main

@@ -329,7 +329,7 @@ def test_a_glue_that_no_index_has(tmp_path: Path, glue: Glue) -> None:
     (tmp_path / "bin/uv").symlink_to("/bin/false")
     env = {**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
     done = subprocess.run(["make", "lock"], cwd=root, env=env, capture_output=True, text=True, check=False)
-    assert done.returncode and f"if no index has mlops-glue {__version__}: put its wheel into vendor/" in done.stderr
+    assert done.returncode and f"if no index has mlops-glue {__version__}, put its wheel into vendor/" in done.stderr
     (root / "vendor").mkdir()
     (root / "vendor" / f"mlops_glue-{__version__}-py3-none-any.whl").write_text("")
     glue("ci", cwd=root)

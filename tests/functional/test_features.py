@@ -99,7 +99,7 @@ REFUSED: dict[str, tuple[Callable[[Path], None], int, str]] = {
         in_file(
             CONFIG,
             (
-                "  use:  # joined to each label as known at its time\n"
+                "  use:  # joined to each label with the values known at the label's time\n"
                 '    - "customers:balance"\n    - "customers:town"',
                 "  use: risk",
             ),
@@ -291,7 +291,7 @@ def test_only_what_was_known_counts(project: Path, inside: Callable[..., Ran]) -
     )
     edit(
         project / CONFIG,
-        ("      timestamp: at  # when the row was so\n", "      timestamp: at\n      created: created\n"),
+        ("      timestamp: at  # the time that a row describes\n", "      timestamp: at\n      created: created\n"),
     )
     code, _, err = inside("run", "--until", "featurize", cwd=project)
     assert code == 0, err

@@ -178,7 +178,7 @@ def test_git_keeps_the_edits_and_not_what_is_built(project: Path, tmp_path: Path
     assert not (clone / "deploy/.env").exists()
     done = subprocess.run([sys.executable, clone, "--check"], capture_output=True, text=True, check=False)
     assert done.returncode == 4
-    assert done.stderr == f"error: {clone}/bundle: is not there\nhint: glue package '{clone}', in the project\n"
+    assert done.stderr == f"error: {clone}/bundle: does not exist\nhint: glue package '{clone}', in the project\n"
     glue("package", made.name, cwd=project)
     assert secrets.read_text() == "POSTGRES_PASSWORD=x\n"  # which git does not have
     shutil.rmtree(made)

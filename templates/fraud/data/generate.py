@@ -1,10 +1,10 @@
 """Generate customers and their card transactions, some of them fraudulent: `python data/generate.py [YYYY-MM-DD]`.
 
-They end with the day before the given one, or before today; the same day gives the same tables. Fraud is told by the
-amount against what the customer usually spends, how often the card was used of late, the kind of merchant, the hour and
-the age; over the months it moves from jewellery to online shops.
+They end the day before the given date, or before today; the same date gives the same tables. Fraud depends on the
+amount compared with the customer's usual amount, how often the card was used recently, the kind of merchant, the hour
+and the customer's age; over the months it moves from jewellery to online shops.
 
-Put files of your own in the place of the two in `data/raw`, with these columns, and adapt `features.py`.
+To use your own data, replace the two files in `data/raw`, keep these columns, and adapt `features.py`.
 """
 
 import sys
@@ -26,11 +26,11 @@ RAW = Path(__file__).parent / "raw"
 
 
 def windows(customer: np.ndarray, second: np.ndarray, amount: np.ndarray, days: int) -> tuple[np.ndarray, np.ndarray]:
-    """For rows sorted by customer and time: count and mean amount of the customer's transactions in the days before."""
+    """For rows sorted by customer and time: number and mean amount of the customer's transactions in the days before."""
     key = customer * (10 * DAYS * DAY_S) + second
     first = np.searchsorted(key, key - days * DAY_S, side="left")
     first = np.maximum(first, np.searchsorted(customer, customer, side="left"))
-    end = np.searchsorted(key, key, side="left")  # strictly earlier: what happens at once is not known yet
+    end = np.searchsorted(key, key, side="left")  # strictly earlier: what happens at the same time is not known yet
     total = np.concatenate([[0.0], np.cumsum(amount)])
     count = end - first
     mean = np.divide(total[end] - total[first], count, out=np.full(len(key), np.nan), where=count > 0)
@@ -46,10 +46,10 @@ def moments(second: np.ndarray) -> pa.Array:
 
 
 def customers(rng: np.random.Generator) -> tuple[pa.Table, np.ndarray, np.ndarray]:
-    """Each customer as known at the start, and as a third of them changed later; a change is recorded days after it."""
+    """Each customer as known at the start, then later changes of a third of them, each recorded days after it."""
     age = np.clip(rng.normal(44, 15, CUSTOMERS), 18, 90).round()
     income = rng.lognormal(10.5, 0.5, CUSTOMERS).round(-2)
-    told = np.where(rng.random(CUSTOMERS) < 0.03, np.nan, income)
+    known = np.where(rng.random(CUSTOMERS) < 0.03, np.nan, income)
     who = rng.choice(CUSTOMERS, CUSTOMERS // 3, replace=False)
     when = rng.integers(1, DAYS * DAY_S, len(who))
     late = rng.integers(0, 10 * DAY_S, len(who))
@@ -61,7 +61,7 @@ def customers(rng: np.random.Generator) -> tuple[pa.Table, np.ndarray, np.ndarra
             "created_timestamp": moments(np.concatenate([first, when + late])),
             "age": np.concatenate([age, age[who]]).astype(np.int64),
             "income": pa.array(
-                np.concatenate([told, (income[who] * rng.lognormal(0.1, 0.2, len(who))).round(-2)]), from_pandas=True
+                np.concatenate([known, (income[who] * rng.lognormal(0.1, 0.2, len(who))).round(-2)]), from_pandas=True
             ),
         }
     )

@@ -1,4 +1,4 @@
-"""Two things worth knowing before a change is merged; needs `glue run` to have run."""
+"""Two checks before a change is merged; run `glue run` first."""
 
 import json
 from pathlib import Path
