@@ -14,5 +14,5 @@ def build(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
         transaction_count_7d=amounts.rolling("7D").count().astype("int64").to_numpy(),
         average_transaction_amount_30d=amounts.rolling("30D").mean().to_numpy(),
     )
-    made = made.drop_duplicates(["customer_id", "event_timestamp"], keep="last")  # several at one time: with all of them
+    made = made.drop_duplicates(["customer_id", "event_timestamp"], keep="last")  # of equal times: the last one
     return {"transaction_features": made}

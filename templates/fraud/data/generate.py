@@ -26,7 +26,7 @@ RAW = Path(__file__).parent / "raw"
 
 
 def windows(customer: np.ndarray, second: np.ndarray, amount: np.ndarray, days: int) -> tuple[np.ndarray, np.ndarray]:
-    """For rows sorted by customer and time: number and mean amount of the customer's transactions in the days before."""
+    """For rows sorted by customer and time: number and mean amount of the customer's transactions in the last days."""
     key = customer * (10 * DAYS * DAY_S) + second
     first = np.searchsorted(key, key - days * DAY_S, side="left")
     first = np.maximum(first, np.searchsorted(customer, customer, side="left"))
