@@ -1,1 +1,1 @@
-"""One third-party tool a file; they do not know each other."""
+"""One module or package per third-party tool; none imports another."""

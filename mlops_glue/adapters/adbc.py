@@ -1,7 +1,7 @@
-"""ADBC: the prediction log as tables of PostgreSQL, with the methods that a folder of its Parquet files has.
+"""ADBC: the prediction log as PostgreSQL tables, with the same methods as a folder of Parquet files.
 
-A file of the log is the rows with its name in `glue_file`. `glue_log_files` lists the files; rows of one version with
-the same columns are a table of their own, `predictions_v3_1f2e3d4c`, whose columns are those of the Parquet file.
+The rows of a file of the log have its name in the column `glue_file`, and `glue_log_files` lists the files. Rows of one
+version with the same columns share a table, such as `predictions_v3_1f2e3d4c`, with the columns of the Parquet file.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
 FILES = "glue_log_files"
 MAKE = f"""CREATE TABLE IF NOT EXISTS {FILES}
 (name text PRIMARY KEY, bytes bigint, modified timestamptz, rows_in text, arrow_schema bytea)"""
-LOCK = "SELECT pg_advisory_xact_lock(712077101)"  # whose turn it is to make a table: two cannot make one at once
-# of one transaction: what a host that froze or died holds is given up
+LOCK = "SELECT pg_advisory_xact_lock(712077101)"  # two transactions cannot create the same table at the same time
+# of each transaction, so that the server releases the locks of a host that froze or died
 LIMITS = {
     **{"statement_timeout": "600s", "idle_in_transaction_session_timeout": "60s"},
     **{"tcp_keepalives_idle": "30", "tcp_keepalives_interval": "10", "tcp_keepalives_count": "3"},
 }
 LIMIT = "SELECT " + ", ".join(f"set_config('{name}', '{value}', true)" for name, value in LIMITS.items())
-NAME_BYTES = 63  # of a name in PostgreSQL, which cuts longer ones
-OWN = ("", "glue_file", "tableoid", "xmin", "cmin", "xmax", "cmax", "ctid")  # no names there, or PostgreSQL's own
-PAGE_BYTES, HEAD_BYTES = 8160, 64  # of a row at most, and what it has besides its values and a bit for each
-TEXT_BYTES, VALUE_BYTES = 24, 8  # that a value may take there: a longer text lies elsewhere
-ROW_BYTES = 48  # on disk, besides its values and the name of its file: its head, its share of the index
-# a secret with one of these signs is read as a host or a port, which an error quotes
+NAME_BYTES = 63  # the longest name in PostgreSQL, which truncates longer ones
+OWN = ("", "glue_file", "tableoid", "xmin", "cmin", "xmax", "cmax", "ctid")  # not allowed as names, or reserved
+PAGE_BYTES, HEAD_BYTES = 8160, 64  # the largest row, and its size without the values and their null bits
+TEXT_BYTES, VALUE_BYTES = 24, 8  # the most that a value takes in the row: longer text is stored outside it
+ROW_BYTES = 48  # on disk, in addition to values and file name: the row's header and its share of the index
+# a password with one of these characters would be parsed as host or port, which an error quotes
 URL = re.compile(r"[a-z]+://([^@/?#]*@)?[^@]*")
 MAX_MESSAGE = 200  # characters
 Result = TypeVar("Result")
@@ -62,18 +62,18 @@ class LogTables:
         self.where, self._url, self._connect = redacted(url), url, dbapi.connect
 
     def put(self, source: Path, name: str) -> None:
-        """Insert a file's rows, in the place of those that have its name.
+        """Insert a file's rows, and replace rows that have its name.
 
         Raises:
-            ToolError: they could not be written; nothing is.
+            ToolError: the rows could not be written; the tables are unchanged.
         """
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         table = pq.read_table(source)
-        if _row_bytes(table.schema) > PAGE_BYTES:  # else what one request holds decides whether its file is taken
-            problem = f"{self.where}: {table.num_columns} columns are more than a row of PostgreSQL holds"
-            raise ToolError(problem, hint="such a model logs to a folder or an object store")
+        if _row_bytes(table.schema) > PAGE_BYTES:  # otherwise the values of each request would decide if it fits
+            problem = f"{self.where}: {table.num_columns} columns do not fit into a row of PostgreSQL"
+            raise ToolError(problem, hint="log this model to a folder or an object store")
         rows = _storable(table)
         version = found[2] if (found := LOGGED.search(name)) else "0"
         into = f"predictions_v{version}_{sha256(str(rows.schema.remove_metadata()).encode()).hexdigest()[:8]}"
@@ -90,7 +90,7 @@ class LogTables:
         def work(cursor: Any) -> None:
             n_bytes = table.nbytes + len(table) * (ROW_BYTES + len(name))
             entry = (name, n_bytes, into, table.schema.serialize().to_pybytes())
-            # whoever sends the same file waits here for the other's end; the table is that of the rows that are there
+            # another host that sends the same file waits here; the returned table has the rows to replace
             claim = f"""INSERT INTO {FILES} VALUES ($1, $2, now(), $3, $4)
             ON CONFLICT (name) DO UPDATE SET modified = now() RETURNING rows_in"""
             cursor.execute(claim, entry)
@@ -98,11 +98,11 @@ class LogTables:
             cursor.adbc_ingest(into, rows, mode="append")
             cursor.execute(f"UPDATE {FILES} SET bytes = $2, rows_in = $3, arrow_schema = $4 WHERE name = $1", entry)
 
-        self._done(make)  # by itself, so that nobody waits for the rows of another one's file
+        self._done(make)  # in its own transaction, so that no host waits for another host's rows
         self._done(work)
 
     def files(self) -> list[tuple[str, int, float]]:
-        """Name, bytes (about those in the database) and time (seconds since 1970) of each file."""
+        """Return name, bytes (approximate, in the database) and time (seconds since 1970) of each file."""
 
         def work(cursor: Any) -> list[tuple[str, int, float]]:
             if not _is_there(cursor, FILES):
@@ -113,7 +113,7 @@ class LogTables:
         return self._done(work)
 
     def open(self, name: str) -> IO[bytes]:
-        """A file's rows as the Parquet file that they came from.
+        """Return a file's rows as the Parquet file that they came from.
 
         Raises:
             ToolError: there is no such file.
@@ -138,7 +138,7 @@ class LogTables:
         return stream
 
     def remove(self, name: str) -> None:
-        """Delete a file's rows; that another host did so first is as good."""
+        """Delete a file's rows. It is no error if another host has deleted them first."""
 
         def work(cursor: Any) -> None:
             if not _is_there(cursor, FILES):
@@ -150,10 +150,10 @@ class LogTables:
         self._done(work)
 
     def try_out(self) -> None:
-        """Make the table of files, as the first host does.
+        """Create the table of files if it does not exist, and check that it can be written.
 
         Raises:
-            ToolError: it cannot be made or written.
+            ToolError: it cannot be created or written.
         """
 
         def work(cursor: Any) -> None:
@@ -164,7 +164,7 @@ class LogTables:
         self._done(work)
 
     def _done(self, work: Callable[[Any], Result]) -> Result:
-        """Do work in one transaction, within the time limit of a store."""
+        """Run `work` in one transaction, within the time limit of a store."""
 
         def done() -> Result:
             with self._connect(self._url) as connection, connection.cursor() as cursor:
@@ -182,9 +182,10 @@ class LogTables:
             yield
         except GlueError:
             raise
-        except Exception as error:  # ADBC's, and Arrow's where a table was changed by hand
-            said = " ".join(redacted(str(error), self._url).split()).rpartition("ERROR: ")[2]  # before it is the query
-            raise ToolError(f"{self.where}: {said[:MAX_MESSAGE]}", hint="glue doctor") from error
+        except Exception as error:  # ADBC's, or Arrow's if a table was changed by hand
+            # the query precedes "ERROR: "
+            message = " ".join(redacted(str(error), self._url).split()).rpartition("ERROR: ")[2]
+            raise ToolError(f"{self.where}: {message[:MAX_MESSAGE]}", hint="glue doctor") from error
 
 
 def _is_there(cursor: Any, table: str) -> bool:
@@ -193,7 +194,7 @@ def _is_there(cursor: Any, table: str) -> bool:
 
 
 def _row_bytes(schema: pa.Schema) -> int:
-    """What the longest row takes of a page."""
+    """Return the size of the largest possible row, in bytes."""
     texts = [str(field.type) for field in schema].count("string")
     return HEAD_BYTES + len(schema) // 8 + TEXT_BYTES * texts + VALUE_BYTES * (len(schema) - texts)
 
@@ -204,13 +205,13 @@ def _quoted(name: str) -> str:
 
 
 def _names(schema: pa.Schema) -> list[str]:
-    """The columns' names in PostgreSQL: `glue_column_7` for one that is none there, or that two would have."""
+    """Return the columns' names in PostgreSQL: `glue_column_7` for a name that is not allowed there."""
     fits = [len(n.encode()) <= NAME_BYTES and n not in OWN and "\0" not in n for n in schema.names]
     return [name if fit else f"glue_column_{at}" for at, (name, fit) in enumerate(zip(schema.names, fits, strict=True))]
 
 
 def _storable(table: pa.Table) -> pa.Table:
-    """The rows with such names; PostgreSQL's text takes no NUL, which is left out."""
+    """Return the table with PostgreSQL's names, and without NUL characters, which its text type cannot store."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

@@ -8,11 +8,11 @@ from mlops_glue.errors import MissingExtra, ToolError
 
 
 def send(url: str, title: str, body: str) -> None:
-    """Send a message to one channel; the URL, which holds secrets, is in no message.
+    """Send a message to one channel. The URL contains secrets, so no error quotes it.
 
     Raises:
         MissingExtra: Apprise is not installed.
-        ToolError: it could not be sent.
+        ToolError: the message could not be sent.
     """
     try:
         import apprise
@@ -21,6 +21,6 @@ def send(url: str, title: str, body: str) -> None:
     logging.getLogger("apprise").setLevel(logging.CRITICAL)  # it logs the URLs that it sends to
     channel = apprise.Apprise()
     if not channel.add(url):
-        raise ToolError("is no URL that Apprise knows", hint="https://github.com/caronc/apprise/wiki")
+        raise ToolError("not a URL that Apprise supports", hint="https://github.com/caronc/apprise/wiki")
     if not channel.notify(title=title, body=body):
-        raise ToolError("did not take the message")
+        raise ToolError("did not accept the message")

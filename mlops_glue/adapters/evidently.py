@@ -1,6 +1,6 @@
-"""Evidently: the page that people read. Its import takes seconds, so it draws in a process of its own, meanwhile.
+"""Evidently: the drift page. Importing Evidently takes seconds, so a separate process draws the page meanwhile.
 
-The page begins with the verdict and its distances; Evidently draws a smaller sample of the rows below.
+The page starts with the verdict and its distances; below, Evidently draws a smaller sample of the rows.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ METHODS = {
     "words": "Jensen-Shannon distance of the words",
 }
 DRAWN = ("wasserstein", "jensenshannon")
-MAX_COLUMNS = 60  # that Evidently draws; each takes some 100 kB
-MAX_NAMED = 8  # drifted columns in the head of a page
+MAX_COLUMNS = 60  # that Evidently draws; each takes about 100 kB
+MAX_NAMED = 8  # drifted columns named at the top of a page
 MAX_ERROR = 300  # characters
 TIMEOUT_S = 300.0  # to draw a page: the alert waits for it
 
 
 class Painter:
-    """The process that draws; it imports Evidently as soon as it is created.
+    """The process that draws the page; it starts to import Evidently as soon as it is created.
 
     Raises:
         MissingExtra: Evidently is not installed.
@@ -77,21 +77,21 @@ class Painter:
         found: dict[str, Any] | None = None,
         about: dict[str, str] | None = None,
     ) -> int:
-        """Draw the page of two samples of raw rows; its size in bytes.
+        """Draw the page of two samples of raw rows, and return its size in bytes.
 
         Args:
-            page: where it goes.
-            reference: with predictions.
+            page: the file to write.
+            reference: reference rows with predictions.
             current: rows of the window.
-            schema: of the version.
-            columns: by encoded column, and `prediction`: method, distance, threshold, drifted; what is known of their
-                nulls, ranges and unseen values.
-            found: verdict, rows, drift_share (of the weight), threshold, and performance, if that is known.
-            about: title, window and back, a relative address; any may be left out.
+            schema: the version's.
+            columns: by encoded column, and for `prediction`: method, distance, threshold, drifted, and if known nulls,
+                ranges and unseen values.
+            found: verdict, rows, drift_share (of the weight), threshold, and performance if known.
+            about: title, window and back (a relative URL), each optional.
 
         Raises:
             DataError: a sample lacks a column of the schema.
-            ToolError: Evidently could not draw it.
+            ToolError: Evidently could not draw the page.
         """
         measured = {
             name: column
@@ -112,7 +112,7 @@ class Painter:
             return temporary.stat().st_size
 
     def _run(self, job: bytes) -> str:
-        """Let the process do a job, and end; Evidently's page."""
+        """Send the job to the process, and return Evidently's page; the process then ends."""
         try:
             html, errors = self._process.communicate(job, timeout=TIMEOUT_S)
         except subprocess.TimeoutExpired:
@@ -124,14 +124,14 @@ class Painter:
 
 
 def wait() -> None:
-    """Import Evidently, then do the job that comes on the standard input; the page goes to the standard output."""
-    gc.disable()  # a fifth of the time of the import, and the process ends soon
+    """Import Evidently, read a job from standard input, and write the page to standard output."""
+    gc.disable()  # saves a fifth of the import time, and the process ends soon
     with contextlib.redirect_stdout(sys.stderr):
         from evidently import DataDefinition, Dataset, Report
         from evidently.presets import DataDriftPreset
 
         text = sys.stdin.read()
-        if not text:  # no page is wanted
+        if not text:  # no page was requested
             return
         job = json.loads(text)
         columns = job["columns"]
@@ -154,10 +154,10 @@ def wait() -> None:
 
 
 def _encoded(rows: pa.Table, schema: Schema, columns: dict[str, dict[str, Any]]) -> dict[str, list[Any]]:
-    """The columns to draw, as the model takes them.
+    """Return the columns to draw, encoded as for the model.
 
-    Numbers are within the range of the reference as in the distance: the moments of a float32 of 1e38, which one
-    request may hold, are beyond float32.
+    Numbers are clipped to the range of the reference, as for the distance: a request may contain a float32 of 1e38,
+    whose moments are beyond float32.
     """
     used = [column for column in schema.columns if any(name in columns for name in column.inputs)]
     encoded = encode(rows, Schema(schema.task, schema.target, used))
@@ -175,7 +175,7 @@ def _encoded(rows: pa.Table, schema: Schema, columns: dict[str, dict[str, Any]])
 
 
 def _frame(rows: dict[str, list[Any]], columns: dict[str, dict[str, Any]]) -> pd.DataFrame:
-    """The rows of a job as Evidently takes them: a null is no category of its own."""
+    """Return the rows of a job as Evidently expects them: a null is not a category."""
     import pandas as pd
 
     kinds = {name: float if column["method"] == "wasserstein" else object for name, column in columns.items()}
@@ -186,11 +186,11 @@ def _frame(rows: dict[str, list[Any]], columns: dict[str, dict[str, Any]]) -> pd
 def _with_head(
     html: str, columns: dict[str, dict[str, Any]], found: dict[str, Any] | None, about: dict[str, str]
 ) -> str:
-    """Evidently's page with a title, and above its widgets the verdict and its distances."""
+    """Return Evidently's page with a title, and with the verdict and its distances above the widgets."""
     title = about.get("title", "Drift") + (f": {found['verdict']}" if found else "")
     facts = [f"{found['rows']:,} rows"] if found else []
     if found and found.get("sampled"):
-        facts.append(f"distances are of a random sample of {found['sampled']:,} of them")
+        facts.append(f"distances computed on a random sample of {found['sampled']:,}")
     facts += [about["window"]] if "window" in about else []
     values = {
         "title": title,
@@ -207,7 +207,7 @@ def _with_head(
 
 
 def _drifted(columns: dict[str, dict[str, Any]], found: dict[str, Any]) -> str:
-    """How much of the columns' weight drifted, and which columns carry it."""
+    """Describe how much of the columns' weight drifted, and in which columns."""
     weights = {name: column["weight"] for name, column in columns.items() if column["drifted"] and "weight" in column}
     ranked = sorted(weights, key=lambda name: -weights[name])
     named = ", ".join(f"{name} {weights[name]:.0%}" for name in ranked[:MAX_NAMED])

@@ -1,4 +1,4 @@
-"""fsspec: a folder of files at any URL. One elsewhere has the time limit of a store."""
+"""fsspec: a folder of files at any URL. A remote folder has the time limit of a store."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from mlops_glue.files import atomic
 from mlops_glue.secrets import redacted
 
 MAX_MESSAGE = 200  # characters
-AWAY = "is it up, and do its credentials hold? glue doctor"
+AWAY = "is it running, and are its credentials valid? glue doctor"
 Result = TypeVar("Result")
 
 
 class Folder:
-    """A folder, here or at a URL such as s3://bucket/place.
+    """A folder, local or at a URL such as s3://bucket/place.
 
     Raises:
-        MissingExtra: what the URL needs is not installed.
-        Unreachable: it does not answer; so does each method.
-        ToolError: it cannot be opened.
+        MissingExtra: the package that the URL needs is not installed.
+        Unreachable: the store does not answer; each method raises it too.
+        ToolError: the folder cannot be opened.
     """
 
     def __init__(self, where: str) -> None:
@@ -36,7 +36,7 @@ class Folder:
             import fsspec
         except ImportError as error:
             raise MissingExtra("fsspec", "serving") from error
-        self.where = redacted(where)  # for people
+        self.where = redacted(where)  # for messages
         self._url = where
         with self._translated():
             self._files, self._path = fsspec.core.url_to_fs(where)
@@ -59,10 +59,10 @@ class Folder:
             return work() if self._local else waiting.answered(self.where, work)
 
     def put(self, source: Path, name: str) -> None:
-        """Copy a file into the folder; it appears under its name only when it is whole.
+        """Copy a file to the folder; it appears under its name only once it is complete.
 
         Raises:
-            ToolError: it could not be written.
+            ToolError: the file could not be written.
         """
         target = f"{self._path.rstrip('/')}/{name}"
 
@@ -71,13 +71,13 @@ class Folder:
             if self._local:
                 with atomic(Path(target)) as temporary:
                     shutil.copyfile(source, temporary)
-            else:  # an object store shows only whole objects
+            else:  # an object store shows only complete objects
                 self._files.put_file(str(source), target)
 
         self._answered(work)
 
     def files(self) -> list[tuple[str, int, float]]:
-        """Name, bytes and time (seconds since 1970) of each file, hidden ones too."""
+        """Return name, bytes and time (seconds since 1970) of each file, including hidden files."""
 
         def work() -> dict[str, Any]:
             self._files.invalidate_cache()
@@ -87,16 +87,16 @@ class Folder:
         return [(name[start:], int(details["size"] or 0), _modified(details)) for name, details in found.items()]
 
     def open(self, name: str) -> IO[bytes]:
-        """A file as a binary stream, whose methods raise as these do.
+        """Open a file as a binary stream, whose methods raise the same errors.
 
         Raises:
-            ToolError: it cannot be opened.
+            ToolError: the file cannot be opened.
         """
         stream = self._answered(lambda: self._files.open(f"{self._path.rstrip('/')}/{name}", "rb"))
         return cast(IO[bytes], stream if self._local else _Stream(stream, self._answered))
 
     def remove(self, name: str) -> None:
-        """Remove a file; that another host did so first is as good."""
+        """Delete a file. It is no error if another host has deleted it first."""
 
         def work() -> None:
             with contextlib.suppress(FileNotFoundError):
@@ -105,10 +105,10 @@ class Folder:
         self._answered(work)
 
     def try_out(self) -> None:
-        """Put a file there, and remove it.
+        """Write a file to the folder, and delete it.
 
         Raises:
-            ToolError: the folder takes no file.
+            ToolError: the folder is not writable.
         """
         name = f"glue-doctor-{uuid4().hex}"
         with tempfile.NamedTemporaryFile() as file:
@@ -117,7 +117,7 @@ class Folder:
 
 
 class _Stream(io.RawIOBase):
-    """A file of a store, which may stop to answer in the middle of it."""
+    """A file of a store, which may stop answering during a read."""
 
     def __init__(self, stream: IO[bytes], answered: Callable[[Callable[[], Any]], Any]) -> None:
         self._stream, self._answered = stream, answered
@@ -145,7 +145,7 @@ class _Stream(io.RawIOBase):
 
 
 def _modified(found: dict[str, Any]) -> float:
-    """When a file was modified, in seconds since 1970; 0 if its file system does not know. Each has another key."""
+    """Return when a file was modified, in seconds since 1970; 0 if unknown. Each file system uses another key."""
     for key in ("mtime", "LastModified", "updated", "last_modified"):
         value = found.get(key)
         if isinstance(value, datetime):

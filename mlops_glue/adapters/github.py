@@ -1,7 +1,7 @@
-"""GitHub Actions: what a job knows of itself, and who has let it run.
+"""GitHub Actions: facts about the running job, and who approved it.
 
 Variables: https://docs.github.com/actions/reference/workflows-and-actions/variables. Reviews: "Get the review history
-for a workflow run" of https://docs.github.com/rest/actions/workflow-runs, which takes `actions: read`.
+for a workflow run" at https://docs.github.com/rest/actions/workflow-runs, which needs `actions: read`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ TOKEN = "GITHUB_TOKEN"  # noqa: S105 - the name of the variable
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 VARIABLES = {
     "ci": "GITHUB_ACTOR",
-    "triggered_by": "GITHUB_TRIGGERING_ACTOR",  # another, where somebody ran a job again
+    "triggered_by": "GITHUB_TRIGGERING_ACTOR",  # differs if another person re-ran the job
     "run": "GITHUB_RUN_ID",
     "attempt": "GITHUB_RUN_ATTEMPT",
     "repository": "GITHUB_REPOSITORY",
@@ -31,7 +31,7 @@ def is_job() -> bool:
 
 
 def job() -> dict[str, str]:
-    """Who started this job, and where to read of it; empty outside GitHub Actions."""
+    """Return who started this job, and its URL; empty outside GitHub Actions."""
     found = {key: os.environ.get(name, "") for key, name in VARIABLES.items()} if is_job() else {}
     if found.get("run") and found["repository"]:
         found["url"] = f"{_server()}/{found['repository']}/actions/runs/{found['run']}"
@@ -39,7 +39,7 @@ def job() -> dict[str, str]:
 
 
 def reviewers(environment: str) -> list[str] | None:
-    """Who approved this run for an environment, by their logins; None where the job has no token to ask with.
+    """Return the logins of those who approved this run for an environment; None if the job has no token.
 
     Raises:
         ToolError: GitHub does not answer.
@@ -59,7 +59,7 @@ def reviewers(environment: str) -> list[str] | None:
             if review["state"] == "approved" and environment in [one["name"] for one in review["environments"]]
         ]
     except (KeyError, TypeError) as error:
-        raise ToolError("GitHub's answer is no list of reviews") from error
+        raise ToolError("GitHub's answer is not a list of reviews") from error
     return list(dict.fromkeys(map(str, of)))
 
 
@@ -67,12 +67,12 @@ def _get(url: str, token: str) -> Any:
     import requests
 
     def authorized(request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = f"Bearer {token}"  # not one of a .netrc
+        request.headers["Authorization"] = f"Bearer {token}"  # requests would prefer an entry of .netrc
         return request
 
     headers = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}
     try:
-        # a redirect would take the token elsewhere
+        # following a redirect would send the token to another server
         answer = requests.get(url, headers=headers, auth=authorized, timeout=ANSWER_S, allow_redirects=False)
         if answer.status_code != 200:
             hint = "permissions: {actions: read}" if answer.status_code in (401, 403, 404) else None

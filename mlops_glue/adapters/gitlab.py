@@ -1,6 +1,6 @@
-"""GitLab CI: what a job knows of itself.
+"""GitLab CI: facts about the running job.
 
-Variables: https://docs.gitlab.com/ci/variables/predefined_variables/. Who starts a manual job is its user.
+Variables: https://docs.gitlab.com/ci/variables/predefined_variables/. The user of a manual job is whoever started it.
 """
 
 from __future__ import annotations
@@ -22,5 +22,5 @@ def is_job() -> bool:
 
 
 def job() -> dict[str, str]:
-    """Who started this job, and where to read of it; empty outside GitLab CI."""
+    """Return who started this job, and its URL; empty outside GitLab CI."""
     return {key: os.environ[name] for key, name in VARIABLES.items() if os.environ.get(name)} if is_job() else {}

@@ -212,7 +212,7 @@ def test_data_that_is_damaged_or_gone_is_named(history: dict[str, Any], glue: Gl
         cached.unlink()
         sent.unlink()
         done = glue("reproduce", "1", cwd=root, code=4)
-        assert f"data/raw/penguins.csv (md5 {table['md5']}): neither DVC's cache nor its remote has it" in done.stderr
+        assert f"data/raw/penguins.csv (md5 {table['md5']}): neither in DVC's cache nor in its remote" in done.stderr
         assert "that made it: glue reproduce 1 --push; where dvc gc" in done.stderr
     finally:
         cached.write_bytes(whole)

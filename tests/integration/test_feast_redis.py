@@ -153,7 +153,7 @@ def test_values_are_decoded_as_feast_does() -> None:
     assert direct.value_of(Value(unix_timestamp_val=-5).SerializeToString()) == -5_000_000
     assert direct.value_of(Value(unix_timestamp_val=-(2**63)).SerializeToString()) is None
     assert direct.value_of(Value().SerializeToString()) is None and direct.value_of(None) is None
-    with pytest.raises(ToolError, match="of a type that no model takes"):
+    with pytest.raises(ToolError, match="of a type that models do not support"):
         direct.value_of(Value(bytes_val=b"x").SerializeToString())
 
 
@@ -247,7 +247,7 @@ def test_a_server_that_is_late_refuses_or_is_gone() -> None:
         with pytest.raises(ToolError, match="cannot be reached"):
             await reader_at(port).read([(1,)], 0)
         async with server(refuse) as port:
-            with pytest.raises(ToolError, match="Redis says ReplyError") as told:
+            with pytest.raises(ToolError, match="Redis answers ReplyError") as told:
                 await reader_at(port).read([(1,)], 0)
             assert "somebody" not in str(told.value)
 

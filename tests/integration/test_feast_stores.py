@@ -586,7 +586,7 @@ def ask(**columns: Any) -> pd.DataFrame:
         (ask(id=["1"]), DataError, r"'id' is string in entity_df and int64 in .*a\.parquet \(view 'a'\)"),
         (ask(id=[1.5]), DataError, "'id' is double in entity_df and int64"),
         (ask(id=pd.Series([1, "x"])[:1].to_list()).rename(columns={"id": "ident"}), DataError, "no column 'id'"),
-        (ask(x=[1]), UsageError, "two columns would be called 'x'"),
+        (ask(x=[1]), UsageError, "two columns would be named 'x'"),
     ],
 )
 def test_rows_that_cannot_be_joined_are_refused(tmp_path: Path, frame: Any, error: type[Exception], said: str) -> None:
@@ -598,13 +598,13 @@ def test_rows_that_cannot_be_joined_are_refused(tmp_path: Path, frame: Any, erro
 @pytest.mark.parametrize(
     ("columns", "said"),
     [
-        (None, "there is no such file"),
+        (None, "the file does not exist"),
         ({"id": [1], "at": hours(1)}, r"a\.parquet \(view 'a'\) has no column 'x'"),
-        ({"id": [1], "x": [1.5], "at": hours(1)}, "a:x is declared Int64 and the file has double"),
-        ({"id": [1], "x": ["one"], "at": hours(1)}, "a:x is declared Int64 and the file has string"),
+        ({"id": [1], "x": [1.5], "at": hours(1)}, "a:x is declared as Int64, but the file has double"),
+        ({"id": [1], "x": ["one"], "at": hours(1)}, "a:x is declared as Int64, but the file has string"),
         ({"id": [1], "x": [1], "at": [5]}, "column 'at' is int64, not a time"),
         ({"id": [1], "x": [1], "at": ["soon"]}, "soon"),
-        ({"id": [1], "X": [1], "x": [1], "at": hours(1)}, "'X', 'x'. differ in case alone"),
+        ({"id": [1], "X": [1], "x": [1], "at": hours(1)}, "'X', 'x'. differ only in case"),
     ],
 )
 def test_sources_that_cannot_be_read_are_refused(tmp_path: Path, columns: dict[str, Any] | None, said: str) -> None:
@@ -623,7 +623,7 @@ def test_ways_that_are_not_there_are_refused(tmp_path: Path) -> None:
         store.get_historical_features(features=["a:x"], start_date=NOW - timedelta(days=1), end_date=NOW)
     for file in (tmp_path / "data").glob("online.db*"):
         file.unlink()
-    with pytest.raises(DataError, match=r"online\.db: there is no online store"):
+    with pytest.raises(DataError, match=r"online\.db: the online store does not exist"):
         read(store, ["a:x"], [1])
     (tmp_path / "data/online.db").write_bytes(b"damaged" * 999)
     with pytest.raises(DataError, match="not a database"):

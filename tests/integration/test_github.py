@@ -87,8 +87,8 @@ def test_the_reviewers_of_the_environment_are_known(api: GitHub) -> None:
         (500, [], "GitHub answered 500"),
         (302, [], "GitHub answered 302"),
         (200, b"<html>", "GitHub did not answer (JSONDecodeError)"),
-        (200, {"message": "no"}, "GitHub's answer is no list of reviews"),
-        (200, [{"state": "approved"}], "GitHub's answer is no list of reviews"),
+        (200, {"message": "no"}, "GitHub's answer is not a list of reviews"),
+        (200, [{"state": "approved"}], "GitHub's answer is not a list of reviews"),
     ],
 )
 def test_what_is_no_answer_is_told(

@@ -79,7 +79,7 @@ def test_the_remote_of_the_configuration_comes_first(project: Path) -> None:
 def test_what_cannot_be_had_is_said(project: Path) -> None:
     track(project)
     cached(project).unlink()
-    assert restored(project) == ({"data/t.csv": "DVC's cache lacks it, and DVC has no remote"}, None)
+    assert restored(project) == ({"data/t.csv": "not in DVC's cache, and DVC has no remote"}, None)
     with pytest.raises(ToolError, match="DVC has no remote"):
         dvc.send(project, WANTED, None)
     with pytest.raises(ToolError, match=r"data/t\.csv: neither in DVC's cache nor in its remote .*store"):
@@ -89,7 +89,7 @@ def test_what_cannot_be_had_is_said(project: Path) -> None:
 def test_a_remote_without_it_or_without_an_answer(project: Path) -> None:
     track(project)
     cached(project).unlink()
-    assert restored(project, "../store")[0] == {"data/t.csv": "neither DVC's cache nor its remote has it"}
+    assert restored(project, "../store")[0] == {"data/t.csv": "neither in DVC's cache nor in its remote"}
     (project.parent / "into" / "data").rmdir()
     there = dvc.restore(project, project.parent / "into", WANTED, "nosuch://x/y", project.parent / "scratch")
-    assert there["data/t.csv"].startswith("DVC's cache lacks it, and the remote does not answer: ")
+    assert there["data/t.csv"].startswith("not in DVC's cache, and the remote does not answer: ")

@@ -159,10 +159,10 @@ def test_views_by_other_names_and_keys(join: Join, tmp_path: Path) -> None:
         "v__x": [11, 22],
         "w__x": [22, None],
     }
-    with pytest.raises(UsageError, match="two columns would be called 'x'") as refused:
+    with pytest.raises(UsageError, match="two columns would be named 'x'") as refused:
         join([plain, other], ["v:x", "w:x"], frame)
     assert refused.value.hint == "full_feature_names=True"
-    with pytest.raises(UsageError, match="two columns would be called 'x'"):
+    with pytest.raises(UsageError, match="two columns would be named 'x'"):
         join(plain, ["v:x"], frame.assign(x=1))
     timed = join([plain, other], ["v:x", "w:y"], frame, with_timestamps=True)
     assert timed.column_names[3:] == ["x", "v__known_timestamp", "y", "w__known_timestamp"]
@@ -285,11 +285,15 @@ def test_keys_that_can_be_equal(join: Join, tmp_path: Path, mine: Any, theirs: A
         ({"id": [1], "x": [1], "at": ["soon"]}, "DuckDB: Conversion Error: ", None),
         (
             {"id": [1], "x": [1], "X": [1], "at": at(0)},
-            "{t} (view 'v'): columns ['x', 'X'] differ in case alone",
+            "{t} (view 'v'): columns ['x', 'X'] differ only in case",
             "rename all but one",
         ),
-        ({"id": [1], "x": [1.5], "at": at(0)}, "v:x is declared Int64 and the file has double: Float value 1.5", None),
-        ({"id": [1], "x": [[1]], "at": at(0)}, "v:x is declared Int64 and the file has list", None),
+        (
+            {"id": [1], "x": [1.5], "at": at(0)},
+            "v:x is declared as Int64, but the file has double: Float value 1.5",
+            None,
+        ),
+        ({"id": [1], "x": [[1]], "at": at(0)}, "v:x is declared as Int64, but the file has list", None),
     ],
 )
 def test_files_that_are_refused(join: Join, tmp_path: Path, columns: Any, message: str, hint: str | None) -> None:
@@ -313,13 +317,13 @@ def test_sources_that_are_refused(join: Join, tmp_path: Path) -> None:
         return refused.value.message, refused.value.hint
 
     told, hint = refusal(source())
-    assert told == f"{tmp_path / 't.parquet'} (view 'v'): there is no such file"
+    assert told == f"{tmp_path / 't.parquet'} (view 'v'): the file does not exist"
     assert hint == "the path is relative to feature_store.yaml"
     (tmp_path / "folder").mkdir()
-    assert refusal(source("folder"))[0] == f"{tmp_path / 'folder'} (view 'v'): there is no such file"
+    assert refusal(source("folder"))[0] == f"{tmp_path / 'folder'} (view 'v'): the file does not exist"
     (tmp_path / "t.parquet").write_bytes(b"torn")
     assert refusal(source())[0].startswith(f"{tmp_path / 't.parquet'} (view 'v'): cannot be read as parquet: ")
-    no_parquet = ("source 's' (view 'v') is no Parquet file", "offline_store: {type: duckdb}")
+    no_parquet = ("source 's' (view 'v') is not a Parquet file", "offline_store: {type: duckdb}")
     assert refusal(source(file_format=DeltaFormat())) == no_parquet == refusal(RequestSource(name="s", schema=[]))
     elsewhere = "s3://bucket/t.parquet (view 'v') is not on this machine"
     assert refusal(source("s3://bucket/t.parquet")) == (elsewhere, "offline_store: {type: duckdb}, or dvc pull")
@@ -435,12 +439,12 @@ def test_a_job_of_historical_features(store: Any, tmp_path: Path) -> None:
     assert named.full_feature_names
     assert named.to_arrow().column_names == ["id", "event_timestamp", "v__x", "v__known_timestamp"]
     assert asked(store, tmp_path, frame.iloc[:0], ["v:x"]).to_arrow().num_rows == 0
-    with pytest.raises(UsageError, match="writes no data sets"):
+    with pytest.raises(UsageError, match="does not write data sets"):
         job.persist(SimpleNamespace())
     for given, said in (("SELECT 1", "an SQL query"), (None, "none (start_date and end_date)")):
         with pytest.raises(UsageError) as refused:
             asked(store, tmp_path, given, ["v:x"])
-        assert refused.value.message == f"entity_df is {said}; this store takes a pandas frame"
+        assert refused.value.message == f"entity_df is {said}; this store needs a pandas frame"
         assert refused.value.hint == "pass the rows as a DataFrame"
 
 
@@ -481,4 +485,4 @@ def test_values_that_the_declared_type_does_not_have(values: Any, declared: str)
     column, kind = pa.array(values), getattr(types, declared)
     with pytest.raises(DataError) as refused:
         cast(column, kind, "v:x")
-    assert refused.value.message.startswith(f"v:x is declared {kind} and the file has {column.type}: ")
+    assert refused.value.message.startswith(f"v:x is declared as {kind}, but the file has {column.type}: ")

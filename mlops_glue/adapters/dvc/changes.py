@@ -1,4 +1,4 @@
-"""What differs between two values of a parameter, for people to read."""
+"""Formats the differences between two values of a parameter for people."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ def differences(key: str, old: Any, new: Any) -> Iterator[tuple[str, str, str]]:
     """Compare two values.
 
     Yields:
-        Each dotted key below `key` with another value, its old value and its new one, as YAML would show them. Of
-        lists, the entries that went and those that came.
+        Each dotted key below `key` whose value differs, with its old and its new value, as YAML would show them; for
+        lists, the removed and the added entries.
     """
     if isinstance(old, dict) and isinstance(new, dict):
         for name in [*old, *(n for n in new if n not in old)]:
@@ -26,7 +26,7 @@ def differences(key: str, old: Any, new: Any) -> Iterator[tuple[str, str, str]]:
 
 
 def _list_differences(key: str, old: list[Any], new: list[Any]) -> Iterator[tuple[str, str, str]]:
-    """Pair each entry that went with the one that took its place, and compare them."""
+    """Pair each removed entry with the entry that replaced it, and compare them."""
     gone, added = [v for v in old if v not in new], [v for v in new if v not in old]
     for value in gone:
         identity = _identity(value)
@@ -41,7 +41,7 @@ def _list_differences(key: str, old: list[Any], new: list[Any]) -> Iterator[tupl
 
 
 def _identity(entry: Any) -> dict[str, Any]:
-    """What makes two entries of a list the same with other values: their keys and, of expectations, the column."""
+    """Return what identifies an entry of a list when its values change: its keys and, for expectations, the column."""
     if not isinstance(entry, dict):
         return {}
     return {name: value.get("column") if isinstance(value, dict) else None for name, value in entry.items()}

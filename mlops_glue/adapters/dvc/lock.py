@@ -8,22 +8,22 @@ from typing import Any
 from mlops_glue.errors import ToolError, first_line
 from mlops_glue.files import read_yaml
 
-REGENERATE_LOCK = "rm dvc.lock; glue run: what stands in the cache is restored"
-REGENERATE_STAGES = "rm dvc.yaml; glue run: glue's own stages are written anew"
+REGENERATE_LOCK = "rm dvc.lock; glue run: results in the cache are restored"
+REGENERATE_STAGES = "rm dvc.yaml; glue run: glue's own stages are written again"
 
 
 def locked(root: Path) -> dict[str, Any]:
-    """The stages of `dvc.lock`; none if there is no such file.
+    """Read the stages of `dvc.lock`; none if there is no such file.
 
     Raises:
-        ToolError: it is broken.
+        ToolError: the file is invalid.
     """
     from ruamel.yaml.error import YAMLError
 
     path = root / "dvc.lock"
     if not path.is_file():
         return {}
-    problem = "it does not have the stages of a run"
+    problem = "it does not contain the stages of a run"
     try:
         lock = read_yaml(path)
     except (YAMLError, UnicodeDecodeError) as error:

@@ -1,4 +1,4 @@
-"""The file system that DVC reads and writes a project's files through; imports DVC."""
+"""The file system through which DVC reads and writes a project's files; imports DVC."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from mlops_glue.files import atomic
 
 
 class ProjectFiles(LocalFileSystem):  # type: ignore[misc]
-    """The local files, with two differences.
+    """The local file system, with two differences.
 
-    `dvc.lock` is replaced as a whole: DVC itself empties it before it writes, after each stage. And `dvc.yaml` may have
-    another text than on disk, so that DVC can answer what it would do with it.
+    `dvc.lock` is replaced atomically, because DVC truncates it before it writes, after each stage. And `dvc.yaml` may
+    have a different text than on disk, so that DVC can report what it would do with that text.
     """
 
     def __init__(self, root: Path, dvc_yaml: str | None = None) -> None:

@@ -1,4 +1,4 @@
-"""DVC's remote: its place in `.dvc/config`, and what goes there and comes from there."""
+"""DVC's remote: its entry in `.dvc/config`, and transfers to and from it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def has_remote(root: Path) -> bool:
 
 
 def default_remote(root: Path) -> str | None:
-    """The folder or URL of the default remote in DVC's own config; None where it names none."""
+    """Return the folder or URL of the default remote in DVC's own config; None if there is none."""
     if not (root / ".dvc").is_dir():
         return None
     with open_repo(root) as repo:
@@ -33,10 +33,10 @@ def default_remote(root: Path) -> str | None:
 
 
 def name_remote(root: Path, url: str, *, here_alone: bool) -> None:
-    """Write a remote into DVC's own config, so that a bare `dvc pull` finds it; every other setting stays.
+    """Write a remote to DVC's own config, so that plain `dvc pull` finds it; other settings are kept.
 
-    It becomes the default remote unless the project has another. A folder is relative to the project. `here_alone`
-    writes to `.dvc/config.local`, which git ignores.
+    It becomes the default remote unless the project has another. A folder is relative to the project. With
+    `here_alone` it is written to `.dvc/config.local`, which git ignores.
     """
     from configobj import ConfigObj, ConfigObjError  # what DVC reads and writes its config with
 
@@ -44,7 +44,7 @@ def name_remote(root: Path, url: str, *, here_alone: bool) -> None:
     places = [folder / name for name in ("config", "config.local")]
     try:
         shared, local = (ConfigObj(_lines(place)) for place in places)
-    except (ConfigObjError, UnicodeDecodeError):  # DVC itself is about to say so
+    except (ConfigObjError, UnicodeDecodeError):  # DVC will report it
         return
     place, config = (places[1], local) if here_alone else (places[0], shared)
     before = config.dict()
@@ -66,13 +66,13 @@ def _lines(path: Path) -> list[str]:
 
 @answered
 def pull(root: Path, remote: str | None) -> tuple[str, list[str]]:
-    """Bring every table that DVC tracks and no stage makes from the remote, and the run-cache.
+    """Pull every table that DVC tracks and no stage produces, and the run-cache.
 
     Returns:
-        A line for people; and the tables that were left as they are, because their changed content is in no cache.
+        A line for people, and the tables that were left alone because their changed content is not in the cache.
 
     Raises:
-        ToolError: there is no remote, it does not answer, or it lacks a table.
+        ToolError: there is no remote, it does not answer, or a table is missing.
     """
     with open_repo(root, remote) as repo, remote_errors():
         from dvc.exceptions import CheckoutError
@@ -87,7 +87,7 @@ def pull(root: Path, remote: str | None) -> tuple[str, list[str]]:
         except CheckoutError as error:
             missing = ", ".join(map(str, error.target_infos))
             raise ToolError(
-                f"{missing}: neither in DVC's cache nor in its remote", hint="glue run --push, where it is"
+                f"{missing}: neither in DVC's cache nor in its remote", hint="glue run --push, on a machine that has it"
             ) from error
         repo.stage_cache.pull(None)
         line = f"pulled {_files(fetched)} from {where}"
@@ -96,7 +96,7 @@ def pull(root: Path, remote: str | None) -> tuple[str, list[str]]:
 
 @answered
 def push(root: Path, remote: str | None) -> str:
-    """Send the tables, the results of the stages, and the run-cache to the remote; a line for people about it.
+    """Push the tables, the results of the stages and the run-cache to the remote, and return a line for people.
 
     Raises:
         ToolError: there is no remote, or it does not answer.
@@ -105,26 +105,26 @@ def push(root: Path, remote: str | None) -> str:
         from dvc.stage.cache import RunCacheNotSupported
 
         where = _check_remote(repo)
-        with contextlib.suppress(RunCacheNotSupported):  # `dvc push --run-cache` would count it as sent each time
+        with contextlib.suppress(RunCacheNotSupported):  # `dvc push --run-cache` would always count it as pushed
             repo.stage_cache.push(None)
         return f"pushed {_files(repo.push())} to {where}"
 
 
 def try_remote(root: Path, remote: str | None) -> tuple[str, int | None]:
-    """Write a file of no bytes to the remote, and remove it; of a folder only look whether that would do.
+    """Write an empty file to the remote and delete it; if the remote is a folder, only check its permissions.
 
     Returns:
-        The folder or URL of the remote, and how many bytes are free in a folder.
+        The folder or URL of the remote, and the free bytes if it is a folder.
 
     Raises:
-        ToolError: there is no remote, it does not answer, or takes no file.
+        ToolError: there is no remote, it does not answer, or it cannot be written.
     """
     with open_repo(root, remote) as repo, remote_errors():
         where, there = _check_remote(repo), repo.cloud.get_remote_odb()
         if there.fs.protocol == "local":
             folder = next(place for place in (Path(there.path), *Path(there.path).parents) if place.exists())
             if not os.access(folder, os.W_OK):
-                raise ToolError(f"DVC's remote {where}: {folder} takes no file", hint=f"chmod u+w {folder}")
+                raise ToolError(f"DVC's remote {where}: {folder} is not writable", hint=f"chmod u+w {folder}")
             return where, shutil.disk_usage(folder).free
         from uuid import uuid4
 
@@ -136,18 +136,18 @@ def try_remote(root: Path, remote: str | None) -> tuple[str, int | None]:
 
 @answered
 def send(root: Path, kept: dict[str, str], remote: str | None) -> str:
-    """Send files that are in DVC's cache to its remote, also where no commit and no file of the project names them.
+    """Send files from DVC's cache to its remote, even if no commit and no file of the project refers to them.
 
     Args:
         root: the project.
-        kept: MD5 by path, relative to it.
-        remote: where to, if not where DVC's own config says.
+        kept: MD5 by path, relative to the project.
+        remote: the remote; by default the one in DVC's own config.
 
     Returns:
         The folder or URL of the remote.
 
     Raises:
-        ToolError: there is no remote, it does not answer, or the cache lacks a file that the remote lacks too.
+        ToolError: there is no remote, it does not answer, or a file is in neither the cache nor the remote.
     """
     with open_repo(root, remote) as repo, remote_errors():
         from dvc_data.hashfile.hash_info import HashInfo
@@ -162,10 +162,10 @@ def send(root: Path, kept: dict[str, str], remote: str | None) -> str:
 
 @answered
 def get(root: Path, rev: str, paths: list[str], into: Path, remote: str | None) -> None:
-    """Copy files as they were in a commit, from the cache or the remote; those that it did not have are left out.
+    """Copy files as they were in a commit, from the cache or the remote; files that it did not have are skipped.
 
     Raises:
-        ToolError: the commit had a file, and it is in neither.
+        ToolError: the commit had a file that is in neither the cache nor the remote.
     """
     with open_repo(root, remote) as repo, remote_errors(), repo.switch(rev):
         commit_files = repo.dvcfs
@@ -180,7 +180,7 @@ def get(root: Path, rev: str, paths: list[str], into: Path, remote: str | None) 
 
 @contextlib.contextmanager
 def remote_errors() -> Iterator[None]:
-    """Translate what the file system of a remote raises: each has exceptions of its own."""
+    """Translate the exceptions of a remote's file system; each file system has its own."""
     import sqlite3
 
     from dvc.exceptions import DvcException
@@ -194,7 +194,7 @@ def remote_errors() -> Iterator[None]:
 
 
 def _check_remote(repo: Repo) -> str:
-    """The folder or URL of the default remote."""
+    """Return the folder or URL of the default remote."""
     name = repo.config["core"].get("remote")
     if not name:
         raise ToolError("DVC has no remote", hint="dvc remote add --default NAME URL")
@@ -207,7 +207,7 @@ def _files(count: int) -> str:
 
 
 def _is_only_here(repo: Repo, out: Output) -> bool:
-    """Was it changed, and its content is not in the cache?"""
+    """Was the output changed, so that its content is not in the cache?"""
     if not out.exists:
         return False
     now = out.get_hash()

@@ -1,4 +1,4 @@
-"""A project as DVC sees it, and DVC's errors as glue's."""
+"""Opens a project as DVC's `Repo`, and translates DVC's errors."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from mlops_glue.errors import GlueError, MissingExtra, ToolError, causes, first_
 if TYPE_CHECKING:
     from dvc.repo import Repo
 
-REMOTE = "glue"  # what `.dvc/config` calls the remote of the project's configuration
-MAX_MESSAGE = 1000  # characters of one of DVC's
+REMOTE = "glue"  # the name in `.dvc/config` of the remote that glue.yaml configures
+MAX_MESSAGE = 1000  # characters of a message of DVC
 P = ParamSpec("P")
 Result = TypeVar("Result")
 
 
 def answered(work: Callable[P, Result]) -> Callable[P, Result]:
-    """A function that asks DVC's remote, with the time limit of a store."""
+    """Give a function that talks to DVC's remote the time limit of a store."""
 
     @wraps(work)
     def limited(*args: P.args, **kwargs: P.kwargs) -> Result:
@@ -35,22 +35,22 @@ def answered(work: Callable[P, Result]) -> Callable[P, Result]:
 
 
 def silence() -> None:
-    """Let DVC log nothing; its errors are raised."""
+    """Silence DVC's logging; its errors are raised as exceptions."""
     for name in ("dvc", "dvc_data"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 @contextlib.contextmanager
 def open_repo(root: Path, remote: str | None = None, dvc_yaml: str | None = None) -> Iterator[Repo]:
-    """DVC's `Repo` of a project, with the working folder in it; what DVC prints is dropped.
+    """Open DVC's `Repo` of a project, with the project as working directory; DVC's output is discarded.
 
-    Each operation opens a new one, because DVC never reads its caches again. `remote` (a URL or a folder) takes the
-    place of the default one in DVC's config, and `dvc_yaml` that of the project's file.
+    Each operation opens a new `Repo`, because DVC never refreshes its caches. `remote` (a URL or a folder) replaces
+    the default remote of DVC's config, and `dvc_yaml` the text of the project's file.
 
     Raises:
         MissingExtra: DVC is not installed.
         GlueError: the error of a stage that ran in this process.
-        ToolError: DVC could not do its work.
+        ToolError: DVC failed.
     """
     import sqlite3
 
@@ -74,12 +74,12 @@ def open_repo(root: Path, remote: str | None = None, dvc_yaml: str | None = None
             repo.fs.hash_jobs = repo.config["core"].get("checksum_jobs") or repo.fs.hash_jobs
             yield repo
     except ImportError as error:  # a plugin of DVC's
-        extras = 'pip install "mlops-glue[s3]", [gcs] or [azure]: what the remote needs'
+        extras = 'pip install "mlops-glue[s3]", [gcs] or [azure], for the kind of remote'
         raise ToolError(f"DVC: {first_line(error)}", hint=extras) from error
     except sqlite3.Error as error:  # its state, in .dvc/tmp
-        raise ToolError(f"DVC's state: {error}", hint=f"make room, or look at {root / '.dvc' / 'tmp'}") from error
+        raise ToolError(f"DVC's state: {error}", hint=f"free disk space, or check {root / '.dvc' / 'tmp'}") from error
     except LockError as error:
-        raise ToolError("DVC's lock is held by another process", hint="wait for it to end, then again") from error
+        raise ToolError("DVC's lock is held by another process", hint="wait for it to end, and try again") from error
     except DvcException as error:
         raise _translated(root, error) from error
     finally:
@@ -94,7 +94,7 @@ def _with_remote(root: Path, remote: str | None) -> dict[str, Any] | None:
 
 
 def _translated(root: Path, error: Exception) -> GlueError:
-    """The error of a stage, or DVC's as one line, with what repairs a file of DVC's that is broken or missing."""
+    """Return the error of a stage, or DVC's error in one line with a command that repairs a broken or missing file."""
     from dvc.config import ConfigError
     from dvc.scm import SCMError
     from dvc.utils.serialize import ParseError
@@ -105,7 +105,7 @@ def _translated(root: Path, error: Exception) -> GlueError:
         if isinstance(cause, GlueError):
             return cause
     if not (root / ".dvc").is_dir():
-        missing = f"{root / '.dvc'} is not there, where DVC keeps its settings and its cache"
+        missing = f"{root / '.dvc'} does not exist; DVC keeps its settings and its cache there"
         return ToolError(missing, hint="git checkout .dvc, or: dvc init; glue run")
     message = ": ".join(dict.fromkeys(first_line(cause, MAX_MESSAGE) for cause in chain))
     for cause in chain:

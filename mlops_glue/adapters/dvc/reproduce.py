@@ -1,8 +1,8 @@
 """DVC's reproduce, with stages that run in this process.
 
-Two things of DVC that it does not document make that possible: the argument `repro_fn` of `Repo.reproduce`, and the
-function `dvc.stage.run.cmd_run`, which is replaced during a run. `in_process_supported` looks for both; without
-them, every stage runs as a subprocess, as in `dvc repro`.
+This relies on two undocumented names of DVC: the argument `repro_fn` of `Repo.reproduce`, and the function
+`dvc.stage.run.cmd_run`, which is replaced during a run. `in_process_supported` checks for both. Without them, every
+stage runs as a subprocess, as in `dvc repro`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Event = Callable[[str, Outcome, float, list[str]], None]  # stage, outcome, seco
 
 
 def in_process_supported() -> bool:
-    """Does this DVC have what lets stages run in this process?"""
+    """Can stages run in this process with the installed version of DVC?"""
     try:
         from dvc.repo import reproduce as module
         from dvc.stage import run
@@ -56,17 +56,17 @@ def reproduce(
 
     Args:
         root: the project folder.
-        in_process: by command, what runs a stage in this process. Every other command is run as a subprocess.
+        in_process: by command, the function that runs the stage in this process. Other commands run as subprocesses.
         event: called before and after each stage.
         until: stop after this stage.
         force: run unchanged stages too.
-        pull: bring results that the run-cache knows from the remote, instead of making them again.
-        remote: takes the place of the one in DVC's own config.
-        variables: of the environment of the stages that run as subprocesses.
+        pull: fetch results that the run-cache knows from the remote, instead of computing them again.
+        remote: replaces the default remote of DVC's own config.
+        variables: additional environment variables for stages that run as subprocesses.
 
     Raises:
-        GlueError: a stage that ran in this process raised it.
-        ToolError: DVC could not do its work.
+        GlueError: raised by a stage that ran in this process.
+        ToolError: DVC failed.
     """
     with open_repo(root, remote) as repo:
         executed: set[str] = set()
@@ -99,7 +99,7 @@ def reproduce(
 
 
 def _reproduce(stage: Stage, **options: Any) -> Stage | None:
-    """What DVC does with a stage where it is given no `repro_fn`: run it, and write `dvc.lock`."""
+    """Run a stage and write `dvc.lock`, as DVC does without `repro_fn`."""
     done = stage.reproduce(**options)
     if done is not None:
         stage.dump(update_pipeline=False)
@@ -108,14 +108,14 @@ def _reproduce(stage: Stage, **options: Any) -> Stage | None:
 
 @contextlib.contextmanager
 def _outputs_kept_on_failure(stage: Stage) -> Iterator[None]:
-    """Put back the old outputs, which DVC removes first, if a stage fails before it has written anything."""
+    """Restore the old outputs, which DVC deletes first, if a stage fails before it has written anything."""
     present = [out for out in stage.outs if out.exists]
     uncached = {out: Path(out.fs_path).read_bytes() for out in present if not out.use_cache and out.isfile()}
     try:
         yield
     except BaseException:
         for out in [] if any(out.exists for out in stage.outs) else present:
-            with contextlib.suppress(Exception):  # DVC's cache may be gone: the first error counts
+            with contextlib.suppress(Exception):  # the cache may be missing; keep the first error
                 if out in uncached:
                     Path(out.fs_path).write_bytes(uncached[out])
                 else:
@@ -124,9 +124,9 @@ def _outputs_kept_on_failure(stage: Stage) -> Iterator[None]:
 
 
 def _repair_after_kill(repo: Repo) -> None:
-    """Remove what a killed DVC leaves and fails on ever after.
+    """Remove what a killed DVC leaves behind and would fail on in every later run.
 
-    That is an empty list of its readers and writers, and a folder of the run-cache without an entry.
+    These are an empty list of its readers and writers, and folders of the run-cache without an entry.
     """
     readers = Path(repo.tmp_dir) / "rwlock"
     try:
@@ -134,7 +134,7 @@ def _repair_after_kill(repo: Repo) -> None:
             json.loads(readers.read_bytes())
     except ValueError:
         readers.unlink()
-    with repo.lock:  # another DVC may be at work on the run-cache
+    with repo.lock:  # another DVC process may be writing to the run-cache
         for unfinished in Path(repo.stage_cache.cache_dir).glob("*/*/*.tmp"):
             unfinished.unlink()
         for folder in Path(repo.stage_cache.cache_dir).glob("*/*"):
@@ -146,7 +146,7 @@ def _repair_after_kill(repo: Repo) -> None:
 def _commands(
     in_process: Mapping[str, Callable[[], None]], executed: set[str], event: Event, variables: dict[str, str]
 ) -> Iterator[None]:
-    """Replace what runs the command of a stage, and note which stages it ran."""
+    """Replace the function that runs a stage's command, and record which stages ran."""
     from dvc.stage import run as dvc_run
     from dvc.stage.exceptions import StageCmdFailedError
 
@@ -154,7 +154,7 @@ def _commands(
 
     def cmd_run(stage: Stage, dry: bool = False, run_env: dict[str, str] | None = None) -> None:
         executed.add(stage.addressing)
-        # by the whole command: one that does more is DVC's to run
+        # looked up by the whole command: DVC runs a command that does more
         run = in_process.get(stage.cmd) if isinstance(stage.cmd, str) and not dry else None
         if run is None:
             event(stage.addressing, "outside", 0.0, [])

@@ -1,4 +1,4 @@
-"""Raw data as it was, by its hash, from DVC's cache or its remote into another folder; the cache is only read."""
+"""Restores raw data by its hash, from DVC's cache or remote to another folder; the cache is only read."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from mlops_glue.errors import GlueError
 
 
 def restore(root: Path, into: Path, wanted: dict[str, str], remote: str | None, scratch: Path) -> dict[str, str]:
-    """Bring files that DVC keeps.
+    """Copy files from DVC's cache or remote.
 
-    Cache and remote are those that the project has now: a former `.dvc/config` may not know them.
+    The project's present cache and remote are used: an earlier `.dvc/config` may not know them.
 
     Args:
         root: the user's project.
-        into: the same project in a worktree. Its own cache becomes `scratch`, so its stages start from nothing.
+        into: the same project in a worktree. Its cache becomes `scratch`, so that its stages start from nothing.
         wanted: MD5 by path, relative to the project.
-        remote: where to look beside the cache, if not where DVC's own config says.
+        remote: the remote; by default the one in DVC's own config.
         scratch: an empty folder.
 
     Returns:
-        By path: why it cannot be had. Everything else is in `into`; whether it is what was recorded is not checked.
+        By path, why a file could not be restored. All other files are in `into`; their hashes are not checked.
     """
     local = into / ".dvc" / "config.local"
     local.parent.mkdir(exist_ok=True)
@@ -42,20 +42,20 @@ def restore(root: Path, into: Path, wanted: dict[str, str], remote: str | None, 
 
 
 def _fetch(root: Path, into: Path, wanted: dict[str, str], remote: str | None) -> dict[str, str]:
-    """The same, from the remote alone."""
+    """Copy files from the remote; return, by path, why a file could not be restored."""
     if remote is None and not has_remote(root):
-        return dict.fromkeys(wanted, "DVC's cache lacks it, and DVC has no remote")
+        return dict.fromkeys(wanted, "not in DVC's cache, and DVC has no remote")
     try:
         lost = _get(root, into, wanted, remote)
     except (GlueError, OSError) as error:
-        why = f"DVC's cache lacks it, and the remote does not answer: {getattr(error, 'message', error)}"
+        why = f"not in DVC's cache, and the remote does not answer: {getattr(error, 'message', error)}"
         return dict.fromkeys(wanted, why)
-    return dict.fromkeys(lost, "neither DVC's cache nor its remote has it")
+    return dict.fromkeys(lost, "neither in DVC's cache nor in its remote")
 
 
 @answered
 def _get(root: Path, into: Path, wanted: dict[str, str], remote: str | None) -> list[str]:
-    """Bring files from the remote; those that it does not have."""
+    """Copy files from the remote; return those that it does not have."""
     lost = []
     with open_repo(root, remote) as repo, remote_errors():
         there = repo.cloud.get_remote_odb()

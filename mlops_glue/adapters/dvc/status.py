@@ -1,4 +1,4 @@
-"""Which stages would run, and why."""
+"""Reports which stages would run, and why."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 
 
 def status(root: Path, text: str | None = None) -> dict[str, list[str]]:
-    """For each stage of the pipeline, in order, why it would run; empty if it would not.
+    """Return, for each stage of the pipeline in order, why it would run; empty if it would not.
 
-    `text` is what `dvc.yaml` is supposed to hold, by default its own content.
+    `text` replaces the content of `dvc.yaml`.
     """
     return pending(root, text)[0]
 
 
 def pending(root: Path, text: str | None = None) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
-    """What would run with `dvc.yaml`, or with the text that it is supposed to hold.
+    """Return what would run with `dvc.yaml`, or with a text that replaces its content.
 
     Returns:
-        The reasons of each stage; and for each stage without one, the stages with a reason that it depends on, at any
-        depth: it runs if their outputs change.
+        The reasons of each stage; and for each stage without a reason, the stages with a reason that it depends on
+        directly or indirectly. It runs if their outputs change.
     """
     if text is not None and not (root / "dvc.yaml").is_file():
         return {name: ["first run"] for name in parse_yaml(text)["stages"]}, {}
@@ -46,7 +46,7 @@ def pending(root: Path, text: str | None = None) -> tuple[dict[str, list[str]], 
 
 
 def changed_data(root: Path) -> dict[str, str]:
-    """What happened to each file that DVC tracks and no stage makes, if anything did, like `modified`."""
+    """Return the change, such as `modified`, of each changed file that DVC tracks and no stage produces."""
     with open_repo(root) as repo, repo.lock:
         changes: dict[str, str] = {}
         for stage in repo.index.stages:
@@ -58,7 +58,7 @@ def changed_data(root: Path) -> dict[str, str]:
 
 
 def reasons(stage: Stage, lock: dict[str, Any]) -> list[str]:
-    """Why DVC would run a stage: the files, parameters or command that changed. Empty if it would not."""
+    """Return why DVC would run a stage: the changed files, parameters or command; empty if it would not run."""
     if not any(dep.hash_info for dep in stage.deps):
         return ["first run"]  # nothing is in dvc.lock
     found = dropped(stage, lock)
@@ -76,9 +76,9 @@ def reasons(stage: Stage, lock: dict[str, Any]) -> list[str]:
 
 
 def dropped(stage: Stage, lock: dict[str, Any]) -> list[str]:
-    """The parameters that one of glue's stages has in `dvc.lock` and reads no more: they have their defaults again.
+    """Return the parameters of a glue stage in `dvc.lock` that were removed from `glue.yaml`, so the default applies.
 
-    DVC compares only those that `dvc.yaml` names now, and `dvc.yaml` cannot name one that is not in the file.
+    DVC compares only the parameters that `dvc.yaml` names, and `dvc.yaml` cannot name a key that is not in the file.
     """
     entry = lock.get(stage.addressing, {})
     if not str(stage.cmd).startswith("glue stage ") or entry.get("cmd") != stage.cmd:
@@ -94,7 +94,7 @@ def dropped(stage: Stage, lock: dict[str, Any]) -> list[str]:
 
 
 def _changed_params(stage: Stage, path: str, changed: dict[str, Any]) -> list[str]:
-    """Each changed parameter of a file with its old and new value."""
+    """Return each changed parameter of a file with its old and new value."""
     out: list[str] = []
     for dep in stage.deps:
         if dep.def_path != path or not hasattr(dep, "read_params"):

@@ -1,4 +1,4 @@
-"""DVC in a project: initialised once, and the files that it tracks."""
+"""Initialises DVC in a project, and lets it track files."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from dvc.output import Output
     from dvc.repo import Repo
 
-META = "glue"  # the key of ours in a `.dvc` file
+META = "glue"  # the key under which glue stores facts in a `.dvc` file
 
 
 def init(root: Path, *, git: bool) -> None:
-    """`dvc init` with analytics and update checks off, unless it was done already; `git`: is it in a repository?"""
+    """Run `dvc init` once, with analytics and update checks off; `git`: the project is in a git repository."""
     if (root / ".dvc" / "config").is_file():
         return
     try:
@@ -40,7 +40,7 @@ def init(root: Path, *, git: bool) -> None:
 
 
 def pointer(root: Path, path: str) -> str | None:
-    """The file by which DVC tracks a path, by itself or in a folder; None if it does not."""
+    """Return the `.dvc` file by which DVC tracks a path or a folder around it; None if it does not."""
     if not (root / ".dvc").is_dir():
         return None
     with open_repo(root) as repo:
@@ -49,14 +49,14 @@ def pointer(root: Path, path: str) -> str | None:
 
 
 def add(root: Path, path: str) -> None:
-    """Let DVC track a file, unless it does: its content goes to the cache, and `path.dvc` says which it is."""
+    """Let DVC track a file unless it already does. The content goes to the cache, its hash to `path.dvc`."""
     with open_repo(root) as repo:
         if _output_of(repo, root, path) is None:
             repo.add(path)
 
 
 def keep(root: Path, path: str, about: dict[str, Any]) -> None:
-    """Let DVC track a file as it is now. `path.dvc` says what it is, in `meta`, which DVC keeps and does not read."""
+    """Let DVC track a file's present content, and store `about` in `path.dvc`, in the `meta` that DVC ignores."""
     with open_repo(root) as repo:
         (stage,) = repo.add(path)
         stage.meta = {**(stage.meta or {}), META: {**about, "md5": stage.outs[0].hash_info.value}}
@@ -64,7 +64,7 @@ def keep(root: Path, path: str, about: dict[str, Any]) -> None:
 
 
 def about(root: Path, path: str) -> dict[str, Any] | None:
-    """What `keep` was told of a file, and the MD5 that it had; None of one that was not tracked so."""
+    """Return what `keep` stored about a file, and its MD5; None for any other file."""
     from ruamel.yaml.error import YAMLError
 
     try:
@@ -75,18 +75,18 @@ def about(root: Path, path: str) -> dict[str, Any] | None:
 
 
 def _output_of(repo: Repo, root: Path, path: str) -> Output | None:
-    """The output that a path is, or is in; None if there is none."""
+    """Return the output at a path or at a folder around it; None if there is none."""
     local = (output for output in repo.index.outs if output.protocol == "local")
     return next((output for output in local if Path(root, path).is_relative_to(output.fs_path)), None)
 
 
 def metrics(folder: Path) -> dict[str, Any]:
-    """The content of the metrics files that DVC finds in the repository around a folder, by their path from there.
+    """Return, by path, the content of the metrics files that DVC finds in the repository around a folder.
 
     Raises:
         ToolError: DVC cannot read its own files.
     """
     with open_repo(folder) as repo:
-        # what is missing or is no metrics file comes as an error in its place
+        # a file that is missing or invalid has an error instead of data
         found = repo.metrics.show(hide_workspace=False).get("", {}).get("data", {})
         return {path: entry["data"] for path, entry in found.items() if entry.get("data")}

@@ -1,4 +1,4 @@
-"""The definitions of a Feast repository: its Python files, imported, and what decides the values of a view."""
+"""The definitions of a Feast repository: imports its Python files, and hashes what decides the values of a view."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ KINDS = {
 
 
 def load(root: Path, folder: Path) -> list[Any]:
-    """Import a repository's Python files; what they define: entities, sources, views and services.
+    """Import a repository's Python files, and return the entities, sources, views and services that they define.
 
-    The project's modules are not left in `sys.modules`, and no module there that has the name of one of these is used.
+    The project's modules are removed from `sys.modules` afterwards, and a module of the same name there is not used.
 
     Raises:
-        StageError: a file does not import.
+        StageError: a file cannot be imported.
         DataError: no feature view is defined.
     """
     before = dict(sys.modules)
@@ -66,7 +66,7 @@ def load(root: Path, folder: Path) -> list[Any]:
 
 @contextlib.contextmanager
 def importable(root: Path, folder: Path) -> Iterator[None]:
-    """Feast takes relative paths from the working folder, and classes of the project from its path."""
+    """Let Feast resolve relative paths, which needs the working directory, and import the project's modules."""
     here, path = Path.cwd(), list(sys.path)
     os.chdir(folder)
     sys.path[:0] = [str(folder), str(root)]
@@ -79,7 +79,7 @@ def importable(root: Path, folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Feast prints what it materialises, with progress bars."""
+    """Suppress Feast's output and progress bars."""
     out = io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -87,9 +87,9 @@ def quiet() -> Iterator[None]:
 
 
 def is_local(definition: Any) -> bool:
-    """Does a view, or a source, read nothing but a Parquet file of this machine's?"""
+    """Does a view or a source read only local Parquet files?"""
     source = definition
-    while getattr(source, "batch_source", None) is not None:  # of a view, and of what is pushed or streamed
+    while getattr(source, "batch_source", None) is not None:  # of a view, a push source or a stream source
         source = source.batch_source
     if not isinstance(source, DataSource) or isinstance(source, RequestSource):
         return True
@@ -100,16 +100,16 @@ def is_local(definition: Any) -> bool:
 def view_record(
     store: FeatureStore, root: Path, view: Any, projection: Any, features: list[str], *, on_demand: bool = False
 ) -> FeatureView:
-    """What glue needs to know of a view of any of Feast's kinds, as a projection renames it.
+    """Describe a view of any kind, with the names that a projection gives it.
 
     Raises:
-        ConfigError: a feature is of a type that no model takes.
+        ConfigError: a feature has a type that models do not support.
     """
     types = {field.name: field.dtype.to_value_type().name for field in view.features}
     alias = projection.name_to_use()
     wrong = next((name for name in features if types[name] not in KINDS), None)
     if wrong is not None:
-        raise ConfigError([f"glue.yaml features.use: {alias}:{wrong} is a {types[wrong]}, which no model takes"])
+        raise ConfigError([f"glue.yaml features.use: {alias}:{wrong} is a {types[wrong]}, which models do not support"])
     entities = [] if on_demand else [c for c in view.entity_columns if c.name != DUMMY_ENTITY_ID]
     source = None if on_demand else view.batch_source
     path = None
@@ -132,7 +132,7 @@ def view_record(
 
 
 def _definition_hash(store: FeatureStore, view: Any) -> str:
-    """SHA-256 of what decides the values of a view: its specification and its entities'; no times of writing."""
+    """Return the SHA-256 of what decides a view's values: its specification and its entities', without timestamps."""
     entities = sorted(set(getattr(view, "entities", None) or []) - {"__dummy"})
     total = hashlib.sha256()
     for definition in (view, *(store.get_entity(name) for name in entities)):
@@ -143,7 +143,7 @@ def _definition_hash(store: FeatureStore, view: Any) -> str:
 
 
 def _clear_descriptions(message: Any) -> None:
-    """Remove what decides no value, at any depth: sources within sources have times of writing of their own."""
+    """Remove fields that do not affect values, at any depth: nested sources have their own timestamps."""
     for field, value in message.ListFields():
         if field.name in ("project", "description", "owner", "tags", "meta"):
             message.ClearField(field.name)

@@ -1,9 +1,9 @@
-"""Feast's DuckDB store with a point-in-time join that is exact and fast.
+"""Feast's DuckDB store, with a point-in-time join that is exact and fast.
 
-Of Feast's own stores for files, `dask` drops and mis-values rows, and `duckdb` joins before it looks for the latest,
-which grows with the square of the rows of an entity (and drops features whose names end in `_y`). Here each view is one
-`ASOF JOIN`, so that every label row comes back once, in its order, with the value that was known at its time. The
-join and the pull of rows are overridden; the rest is Feast's.
+Feast has two stores for files. `dask` drops rows and returns wrong values. `duckdb` joins before it looks for the
+latest row, so its cost grows with the square of the rows per entity, and it drops features whose names end in `_y`.
+Here each view is one `ASOF JOIN`: every label row is returned once, in its order, with the value that was known at its
+time. The join and the pull of rows are overridden; the rest is Feast's.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from mlops_glue.errors import DataError, UsageError
 from mlops_glue.suggest import did_you_mean
 
 EVENT_TIMESTAMP = "event_timestamp"
-MAX_TTL = timedelta(days=365 * 100_000)  # beyond any data, and its microseconds fit in 64 bits
-MEMORY = "1500MB"  # of DuckDB, which spills beyond
+MAX_TTL = timedelta(days=365 * 100_000)  # longer than any data; its microseconds fit into 64 bits
+MEMORY = "1500MB"  # DuckDB's limit, beyond which it spills to disk
 UTC_TIME = pa.timestamp("us", "UTC")
 
 
@@ -43,11 +43,11 @@ class AsofOfflineStoreConfig(DuckDBOfflineStoreConfig):
 
     type: str = "mlops_glue.adapters.feast.offline.AsofOfflineStore"
     with_timestamps: bool = False
-    """Add `<view>__known_timestamp` to historical features: when what was found was known (null: nothing was found)."""
+    """Add `<view>__known_timestamp` to historical features: when the value became known (null: no value was found)."""
 
 
 class AsofOfflineStore(DuckDBOfflineStore):
-    """Point-in-time joins over local Parquet files; what each method takes and gives is Feast's."""
+    """Point-in-time joins over local Parquet files; the methods have Feast's signatures."""
 
     @staticmethod
     def get_historical_features(
@@ -60,11 +60,11 @@ class AsofOfflineStore(DuckDBOfflineStore):
         full_feature_names: bool = False,
         **_: Any,
     ) -> RetrievalJob:
-        """See `join`; on-demand views are computed when the job runs, by Feast."""
+        """See `join`. Feast computes on-demand views when the job runs."""
         if not isinstance(entity_df, pd.DataFrame):
             given = "an SQL query" if isinstance(entity_df, str) else "none (start_date and end_date)"
             raise UsageError(
-                f"entity_df is {given}; this store takes a pandas frame", hint="pass the rows as a DataFrame"
+                f"entity_df is {given}; this store needs a pandas frame", hint="pass the rows as a DataFrame"
             )
         run = partial(
             join,
@@ -89,12 +89,12 @@ class AsofOfflineStore(DuckDBOfflineStore):
         start_date: datetime | None = None,
         end_date: datetime | None = None,
     ) -> RetrievalJob:
-        """Every row of a time range, as known at its end. Feast's own has no such end: late rows would come early."""
+        """Return every row of a time range as known at its end. Feast's store ignores when late rows became known."""
         source = ParquetSource.of(config, data_source)
-        # Feast asks for columns by the names that the files have
+        # Feast requests columns by their names in the files
         source = replace(source, mapping={}, event=timestamp_field, created=created_timestamp_column or None)
         taken = {*join_key_columns, timestamp_field, created_timestamp_column}
-        # Feast asks for all columns by naming none, for a view that transforms them
+        # for a view that transforms its columns, Feast names no column, which means all
         features = feature_name_columns or [name for name in source.schema.names if name not in taken]
         query = in_range(source, join_key_columns, features, start_date, end_date)
 
@@ -125,17 +125,17 @@ class ArrowJob(RetrievalJob):
 
     @property
     def full_feature_names(self) -> bool:
-        """Whether columns are called view__feature."""
+        """Are columns named view__feature?"""
         return self._full_feature_names
 
     @property
     def on_demand_feature_views(self) -> list[OnDemandFeatureView]:
-        """What Feast computes on top."""
+        """The views that Feast computes from the result."""
         return self._on_demand
 
     @property
     def metadata(self) -> None:
-        """Feast asks for it only where it stores a result as a data set."""
+        """Feast reads it only to store a result as a data set."""
         return None
 
     def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:
@@ -151,7 +151,7 @@ class ArrowJob(RetrievalJob):
         Raises:
             UsageError: always.
         """
-        raise UsageError("this store writes no data sets", hint="offline_store: {type: duckdb} does, by Feast alone")
+        raise UsageError("this store does not write data sets", hint="offline_store: {type: duckdb}, Feast's own, does")
 
 
 def join(
@@ -163,23 +163,24 @@ def join(
     full_feature_names: bool = False,
     with_timestamps: bool = False,
 ) -> pa.Table:
-    """For every row of a frame, in its order, what was known of its entities at its time.
+    """Return, for every row of a frame in its order, the features that were known at its time.
 
     Args:
-        config: of the repository; paths of sources are relative to it.
-        feature_views: with their projections.
-        feature_refs: `view:feature`, each.
-        entity_df: entities and `event_timestamp`; times without a zone are UTC. Other columns stay.
-        full_feature_names: call columns `view__feature`.
-        with_timestamps: add `<view>__known_timestamp`, the later of when the value happened and was written down.
+        config: the repository's; paths of sources are relative to the repository.
+        feature_views: the views with their projections.
+        feature_refs: the features, each as `view:feature`.
+        entity_df: entities and `event_timestamp`; times without a zone are UTC. Other columns are kept.
+        full_feature_names: name columns `view__feature`.
+        with_timestamps: add `<view>__known_timestamp`, the later of the event time and the creation time.
 
     Returns:
-        The frame's columns, its times as UTC, and the features in the types that their views declare. Null: the entity
-        is unknown at that time, or its latest row is older than the view's TTL (a row of exactly that age is not).
+        The frame's columns, with times in UTC, and the features in the types that their views declare. A feature is
+        null if the entity is unknown at that time, or if its latest row is older than the view's TTL (a row of exactly
+        that age is not).
 
     Raises:
-        DataError: a column, a type or a time cannot be what it should; a source file is missing.
-        UsageError: two columns of the result would have one name.
+        DataError: a column, type or time is not valid, or a source file is missing.
+        UsageError: two columns of the result would have the same name.
     """
     times = pd.DatetimeIndex(pd.to_datetime(entity_df[EVENT_TIMESTAMP], utc=True))
     columns = {
@@ -196,7 +197,7 @@ def join(
             names = [f"{prefix}__{name}" if full_feature_names else name for name in features]
             twice = next((name for name in names if name in columns or name in added), None)
             if twice is not None:
-                raise UsageError(f"two columns would be called {twice!r}", hint="full_feature_names=True")
+                raise UsageError(f"two columns would be named {twice!r}", hint="full_feature_names=True")
             added |= dict(zip(names, values, strict=True))
             if with_timestamps:
                 added[f"{prefix}__known_timestamp"] = known
@@ -211,7 +212,7 @@ def _join_view(
     columns: dict[str, pa.Array],
     times: np.ndarray[Any, Any],
 ) -> tuple[list[pa.Array], pa.Array]:
-    """The features of one view for each label row, and when they were known; times are microseconds since 1970."""
+    """Return a view's features for each label row, and when they became known, in microseconds since 1970."""
     source = ParquetSource.of(config, view.batch_source, view.name)
     keys = [field.name for field in view.entity_columns if field.name != DUMMY_ENTITY_ID]
     key_map = view.projection.join_key_map
@@ -239,7 +240,7 @@ def _join_view(
 
 
 def _needs_dedup(connection: duckdb.DuckDBPyConnection, known: str, keys: list[str], created: str | None) -> bool:
-    """Whether some row has a twin in (entity, event), or was known only after its event."""
+    """Do two rows have the same entity and event time, or did a row become known after its event?"""
     if created and connection.sql(f"SELECT 1 FROM ({known}) WHERE known > event LIMIT 1").fetchall():
         return True
     twins = f"SELECT 1 FROM ({known}) GROUP BY {', '.join([*keys, 'event'])} HAVING count(*) > 1 LIMIT 1"
@@ -247,18 +248,18 @@ def _needs_dedup(connection: duckdb.DuckDBPyConnection, known: str, keys: list[s
 
 
 def _latest_known(known: str, keys: list[str]) -> str:
-    """Of the rows by when they were known, those that were the latest of their entity from then on.
+    """Return SQL for the rows that were the latest of their entity when they became known.
 
-    Of one entity, by when each row was known:
+    For example, the rows of one entity, ordered by when they became known:
 
         known  event  rank
-        1      1      1     stays
-        3      3      3     stays
-        4      2      2     goes: when it became known, event 3 was known already
-        6      6      4     stays
+        1      1      1     kept
+        3      3      3     kept
+        4      2      2     dropped: event 3 was already known
+        6      6      4     kept
 
-    Rows that became known at once are peers in `max() OVER (… ORDER BY known)`: only the last of them is its own
-    maximum.
+    Rows that became known at the same time are peers in `max() OVER (… ORDER BY known)`: only the last of them equals
+    its own maximum.
     """
     by = f"PARTITION BY {', '.join(keys)}" if keys else ""
     ranked = f"SELECT *, row_number() OVER ({by} ORDER BY event, created, file, place) AS rank FROM ({known})"
@@ -268,14 +269,14 @@ def _latest_known(known: str, keys: list[str]) -> str:
 def in_range(
     source: ParquetSource, keys: list[str], features: list[str], start: datetime | None, end: datetime | None
 ) -> str:
-    """The rows that happened from `start` and were known at `end`, as SQL, in the columns of `ParquetSource.rows`."""
+    """Return SQL for the rows with event times from `start` that were known at `end`, as `ParquetSource.rows`."""
     limits = [f"event >= {microseconds(start)}"] if start else []
     limits += [f"known <= {microseconds(end)}"] if end else []
     return f"SELECT * FROM ({source.rows(keys, features)}) WHERE {' AND '.join(limits) or 'true'}"
 
 
 def latest(source: ParquetSource, keys: list[str], features: list[str], start: datetime, end: datetime) -> str:
-    """Of the rows of `in_range`, the latest of each entity, in the order of the keys: so a table is written faster."""
+    """Return SQL for the latest row of each entity in a range, ordered by key, which makes writing a table faster."""
     by = ", ".join(f"k{i}" for i in range(len(keys)))
     order = "event DESC, created DESC NULLS LAST, file DESC, place DESC"
     return (
@@ -287,14 +288,14 @@ def latest(source: ParquetSource, keys: list[str], features: list[str], start: d
 
 @contextlib.contextmanager
 def database() -> Iterator[duckdb.DuckDBPyConnection]:
-    """DuckDB in memory, which spills to the temporary folder.
+    """Open an in-memory DuckDB, which spills to the temporary folder.
 
     Raises:
-        DataError: DuckDB complains about the data.
+        DataError: DuckDB refuses the data.
     """
     settings = {"memory_limit": MEMORY, "temp_directory": tempfile.gettempdir(), "preserve_insertion_order": False}
     with duckdb.connect(config=settings) as connection:
-        connection.execute("SET TimeZone = 'UTC'")  # of text without a zone
+        connection.execute("SET TimeZone = 'UTC'")  # for text without a zone
         try:
             yield connection
         except (duckdb.DataError, duckdb.IOException) as error:
@@ -302,7 +303,7 @@ def database() -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def _key(columns: dict[str, pa.Array], name: str, source: ParquetSource, key: str) -> pa.Array:
-    """The column of the label rows that a view is joined by; it is refused where no value could equal the source's."""
+    """Return the label column that a view is joined by; refuse a type that can never equal the source's values."""
     if name not in columns:
         raise DataError(
             f"entity_df has no column {name!r}, which {source.label} is joined by", hint=did_you_mean(name, [*columns])

@@ -1,6 +1,6 @@
-"""The embedded online store as Feast sees it: see `online_file` for the file.
+"""The embedded online store, as an online store of Feast; `online_file` is the file.
 
-An older value never replaces a newer one, and a value older than its view's TTL reads as null.
+An older value never replaces a newer one, and a value older than its view's TTL is read as null.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from mlops_glue.adapters.feast.online_file import OnlineFile
 from mlops_glue.adapters.feast.parquet_source import EPOCH, ParquetSource, cast, microseconds
 
 BATCH_ROWS = 65_536
-# Feast's types that SQLite has too; the others are kept as protobuf
+# Feast's types that SQLite supports; the others are stored as protobuf
 SCALARS = {"INT32", "INT64", "FLOAT", "DOUBLE", "STRING", "BOOL", "BYTES", "UNIX_TIMESTAMP"}
 
 
@@ -38,7 +38,7 @@ class EmbeddedOnlineStoreConfig(FeastConfigBaseModel):
 
 
 class EmbeddedOnlineStore(OnlineStore):
-    """What each method takes and gives is Feast's."""
+    """The embedded store; the methods have Feast's signatures."""
 
     _file: OnlineFile | None = None
 
@@ -71,7 +71,7 @@ class EmbeddedOnlineStore(OnlineStore):
         entity_keys: list[EntityKey],
         requested_features: list[str] | None = None,
     ) -> list[tuple[datetime | None, dict[str, Value] | None]]:
-        """Rows as protobuf; one that is too old is as one that is not there."""
+        """Return rows as protobuf; a row that is too old counts as missing."""
         types = _types(table)
         names = requested_features or [*types]
         wanted = [_key_values(entity) for entity in entity_keys]
@@ -96,7 +96,7 @@ class EmbeddedOnlineStore(OnlineStore):
         entities_to_keep: Sequence[Entity],
         partial: bool,
     ) -> None:
-        """Make the tables that are missing, and drop those of views that were deleted."""
+        """Create missing tables, and drop the tables of deleted views."""
         for table in tables_to_keep:
             self._declare(config, table)
         file = self._open(config)
@@ -104,13 +104,13 @@ class EmbeddedOnlineStore(OnlineStore):
             file.drop(_table_name(config, table))
 
     def teardown(self, config: RepoConfig, tables: Sequence[FeatureView], entities: Sequence[Entity]) -> None:
-        """Remove the file."""
+        """Delete the file."""
         self._open(config).remove()
 
     def fill(self, config: RepoConfig, table: FeatureView, start: datetime, end: datetime) -> None:
-        """Write the latest row of each entity from the view's Parquet files, in memory that does not grow with them.
+        """Write the latest row of each entity from the view's Parquet files, in bounded memory.
 
-        Feast's own way would make a protobuf of every value and hold them all.
+        Feast's own implementation would hold every value in memory as protobuf.
         """
         keys, features = _keys(table), _types(table)
         stored = [field.name for field in table.entity_columns if field.name != DUMMY_ENTITY_ID]
@@ -133,7 +133,7 @@ class EmbeddedOnlineStore(OnlineStore):
 
 
 def is_plain(view: FeatureView) -> bool:
-    """Whether a view's features are columns of its source, of types that SQLite has: `fill` takes no others."""
+    """Are the view's features columns of its source, with types that SQLite supports? `fill` needs that."""
     more = ("feature_transformation", "aggregations", "filter", "source_views", "stream_source", "enable_validation")
     if any(getattr(view, name, None) for name in (*more, "offline")) or view.batch_source is None or not view.online:
         return False
@@ -141,7 +141,7 @@ def is_plain(view: FeatureView) -> bool:
 
 
 def _rows(table: FeatureView, batch: pa.RecordBatch, keys: list[str], features: list[str]) -> Iterator[tuple[Any, ...]]:
-    """The rows of a batch of `latest`, as the file takes them."""
+    """Convert a batch of `latest` to rows for the file."""
     types = {field.name: field.dtype for field in [*table.entity_columns, *table.features]}
 
     def column(place: str, name: str) -> list[Any]:
@@ -163,7 +163,7 @@ def _keys(table: FeatureView) -> list[str]:
 
 
 def _types(table: FeatureView) -> dict[str, str]:
-    """Feast's name of the type of each feature."""
+    """Return Feast's type name of each feature."""
     return {field.name: field.dtype.to_value_type().name for field in table.features}
 
 
@@ -173,13 +173,13 @@ def _table_name(config: RepoConfig, table: FeatureView) -> str:
 
 
 def _key_values(entity: EntityKey) -> tuple[Any, ...]:
-    """The values of an entity's keys in the order of their names."""
+    """Return the values of an entity's keys, in the order of the key names."""
     by_name = sorted(zip(entity.join_keys, entity.entity_values, strict=True), key=lambda pair: pair[0])
     return tuple(_column_value(value) for _, value in by_name)
 
 
 def _column_value(value: Value | None) -> Any:
-    """A protobuf value as its column holds it."""
+    """Convert a protobuf value to the value of its column."""
     field = None if value is None else value.WhichOneof("val")
     if value is None or field is None:
         return None
@@ -192,7 +192,7 @@ def _column_value(value: Value | None) -> Any:
 
 
 def _proto(value: Any, kind: str) -> Value:
-    """What a column holds as protobuf, whose times have whole seconds."""
+    """Convert a column's value to protobuf, whose times have whole seconds."""
     if value is None:
         return Value()
     if kind not in SCALARS:

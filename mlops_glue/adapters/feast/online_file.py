@@ -1,10 +1,11 @@
-"""The file of the embedded online store: SQLite, a table a view, a row an entity. Read and written without Feast.
+"""The file of the embedded online store: SQLite with a table per view and a row per entity, accessed without Feast.
 
-A table is called `<project>_<view>`. Its columns are the join keys, `__event` and `__created` (microseconds since 1970)
-and the features, in SQLite's own types; times are microseconds, and what SQLite has no type for is Feast's protobuf.
+A table is named `<project>_<view>`. Its columns are the join keys, `__event` and `__created` (microseconds since 1970)
+and the features in SQLite's types. Times are microseconds, and values without a SQLite type are Feast's protobuf.
 
-The journal is a WAL: readers see the last commit and never wait for a writer. `synchronous` is NORMAL: a killed process
-loses nothing that was committed; a power cut may lose the last commits, never the file, and the offline store has them.
+The journal is a WAL, so that readers see the last commit and never wait for a writer. `synchronous` is NORMAL: a killed
+process loses no committed data. A power cut may lose the last commits, which the offline store still has, but never
+damages the file.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any
 
 from mlops_glue.errors import DataError
 
-NO_ENTITY = ("__dummy_id", "")  # Feast's name and value of the key of a view that has no entity
+NO_ENTITY = ("__dummy_id", "")  # Feast's key name and value for a view without an entity
 CHUNK = 500  # keys in one query
 WRITER_WAITS_S = 30.0  # for another writer
 READER_WAITS_S = 0.2  # only while a killed writer's journal is being recovered
@@ -29,7 +30,7 @@ Row = tuple[Any, ...]
 
 
 class OnlineFile:
-    """One file, which several threads may share. Reading never creates it."""
+    """The file, which threads may share. Reading never creates it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -43,12 +44,12 @@ class OnlineFile:
         wanted: Sequence[Row],
         oldest_us: int | None = None,
     ) -> dict[Row, Row]:
-        """The event time and the features of entities, by the values of their keys; without rows of before `oldest_us`.
+        """Read event time and features of entities, by the values of their keys, from `oldest_us` on.
 
         Raises:
-            DataError: the file, the table or a column of it does not exist.
+            DataError: the file, the table or a column does not exist.
         """
-        # without the name of its table, SQLite would take a missing column for a text
+        # without the table name, SQLite would treat the quoted name of a missing column as text
         key_columns = ", ".join(f"t.{_name(name)}" for name in keys)
         columns = ", ".join(f"t.{_name(name)}" for name in ("__event", *features))
         key = f"({', '.join('?' * len(keys))})"
@@ -66,7 +67,7 @@ class OnlineFile:
         return found
 
     def version(self) -> tuple[int, int]:
-        """Changes when another connection has written to the file, or another file has taken its place.
+        """Return a value that changes when another connection writes to the file, or when the file is replaced.
 
         Raises:
             DataError: the file does not exist.
@@ -75,22 +76,22 @@ class OnlineFile:
             return self.path.stat().st_ino, connection.execute("PRAGMA data_version").fetchone()[0]
 
     def is_empty(self, tables: Sequence[str]) -> bool:
-        """Has none of these tables a row?
+        """Are all these tables empty?
 
         Raises:
-            DataError: the file, or one of them, does not exist.
+            DataError: the file or a table does not exist.
         """
         with self._reading() as connection:
             return not any(connection.execute(f"SELECT 1 FROM {_name(table)} LIMIT 1").fetchone() for table in tables)
 
     def declare(self, table: str, keys: Sequence[str], features: dict[str, str]) -> None:
-        """Make a view's table, or adapt it to a changed definition; what changed is null until it is filled again.
+        """Create a view's table, or adapt it to a changed definition; changed columns are null until they are filled.
 
-        `features` holds Feast's type of each.
+        `features` has the Feast type of each feature.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         name = _name(table)
-        # SQLite makes numbers of text in a column whose type it does not know; keys have no type, so 12 is not "12"
+        # SQLite converts text to numbers in columns of unknown type; keys have no type, so that 12 is not "12"
         types = {feature: "TEXT" if kind == "STRING" else kind for feature, kind in features.items()}
         columns = f"{_names(keys)}, __event INTEGER NOT NULL, __created INTEGER, PRIMARY KEY ({_names(keys)})"
         key_query = "SELECT name FROM pragma_table_info(?) WHERE pk ORDER BY pk"
@@ -106,13 +107,13 @@ class OnlineFile:
                 connection.execute(f"ALTER TABLE {name} ADD COLUMN {_name(feature)} {kind}")
 
     def write(self, table: str, keys: Sequence[str], features: Sequence[str], rows: Iterable[Row]) -> None:
-        """Write all rows or, if it fails, none. An older value never replaces a newer one.
+        """Write all rows or none. An older value never replaces a newer one.
 
-        A row has its keys, its event time, the time of writing or null, and its features.
+        A row consists of its keys, event time, creation time or null, and features.
         """
         columns = [*keys, "__event", "__created", *features]
         updated = ", ".join(f"{_name(name)} = excluded.{_name(name)}" for name in columns[len(keys) :])
-        upsert = (  # it ignores a row with a null key, which belongs to nobody
+        upsert = (  # ignores rows with a null key, which belong to no entity
             f"INSERT OR IGNORE INTO {_name(table)} ({_names(columns)}) VALUES ({', '.join('?' * len(columns))}) "
             f"ON CONFLICT ({_names(keys)}) DO UPDATE SET {updated} "
             f"WHERE (excluded.__event, ifnull(excluded.__created, {NEVER})) >= (__event, ifnull(__created, {NEVER}))"
@@ -134,12 +135,12 @@ class OnlineFile:
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
-        """A connection to the file that is at the path now; it is kept."""
+        """Return a cached connection to the file that is at the path now."""
         with self._errors():
             inode = self.path.stat().st_ino
             reader = self._reader
             if reader is None or reader[0] != inode:
-                # a folder that cannot be written has no writer either: then the file never changes
+                # if the folder is read-only, nobody can write, so the file never changes
                 writable = os.access(self.path, os.W_OK) and os.access(self.path.parent, os.W_OK)
                 mode = "mode=rw" if writable else "mode=ro&immutable=1"
                 reader = self._reader = inode, self._connect(mode, READER_WAITS_S)
@@ -147,7 +148,7 @@ class OnlineFile:
 
     @contextlib.contextmanager
     def _writing(self, *, create: bool = False) -> Iterator[sqlite3.Connection]:
-        """One transaction, on a connection of its own."""
+        """Run one transaction on a separate connection."""
         with self._errors():
             if not create:
                 self.path.stat()
@@ -169,7 +170,7 @@ class OnlineFile:
         try:
             yield
         except FileNotFoundError as error:
-            raise DataError(f"{self.path}: there is no online store", hint="glue materialize") from error
+            raise DataError(f"{self.path}: the online store does not exist", hint="glue materialize") from error
         except sqlite3.OperationalError as error:
             if "no such" in str(error):
                 raise DataError(f"the online store has {error}", hint="glue materialize") from error

@@ -1,4 +1,4 @@
-"""The Parquet files behind a feature view, their rows as SQL for DuckDB, and their columns in the declared types."""
+"""The Parquet files of a feature view: their rows as SQL for DuckDB, and their columns in the declared types."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class ParquetSource:
-    """Parquet files, and the columns that hold their times.
+    """Parquet files and their time columns.
 
     Attributes:
-        label: how messages call the source.
-        files: in the order of their names.
-        schema: of the first file.
-        mapping: name in the view: name in the files, where the two differ.
-        event: the column that says when a row happened.
-        created: the column that says when a row was written down; None where there is none.
+        label: the source's name in messages.
+        files: the files, sorted by name.
+        schema: the first file's schema.
+        mapping: names in the view to names in the files, if the two differ.
+        event: the column with the event time of a row.
+        created: the column with the creation time of a row, or None.
     """
 
     label: str
@@ -46,12 +46,12 @@ class ParquetSource:
         """Find the files of a source; messages name the view.
 
         Raises:
-            DataError: there is no file, it is not Parquet, or it is not on this machine.
+            DataError: there is no file, or it is not Parquet or not local.
         """
         suffix = f" (view {view!r})" if view else ""
         if not isinstance(source, FileSource) or not isinstance(source.file_format or ParquetFormat(), ParquetFormat):
             name = getattr(source, "name", None)
-            raise DataError(f"source {name!r}{suffix} is no Parquet file", hint="offline_store: {type: duckdb}")
+            raise DataError(f"source {name!r}{suffix} is not a Parquet file", hint="offline_store: {type: duckdb}")
         uri = FileSource.get_uri_for_file_path(config.repo_path, source.path)
         if "://" in uri:
             raise DataError(f"{uri}{suffix} is not on this machine", hint="offline_store: {type: duckdb}, or dvc pull")
@@ -61,7 +61,7 @@ class ParquetSource:
         return cls(f"{uri}{suffix}", files, schema, mapping, source.timestamp_field, created)
 
     def type_of(self, name: str) -> pa.DataType:
-        """The type of a column.
+        """Return the type of a column.
 
         Raises:
             DataError: there is no such column.
@@ -72,11 +72,11 @@ class ParquetSource:
         return self.schema.field(column).type
 
     def rows(self, keys: list[str], features: list[str]) -> str:
-        """Every row that was ever known, as SQL.
+        """Return SQL for every row that ever became known.
 
-        Its columns: keys `k0`, `k1`, …; features `f0`, `f1`, …; `event`, `created` and `known` in microseconds since
-        1970; `file` and `place`, which order rows of equal times. A row is known from the later of its event and its
-        creation. A row without one of the two was never known.
+        The columns are the keys `k0`, `k1`, …; the features `f0`, `f1`, …; `event`, `created` and `known` in
+        microseconds since 1970; `file` and `place`, which order rows with equal times. A row is known from the later
+        of its event and creation times. A row without either of them never became known.
         """
         picked = [f"{self._column(name)} AS k{i}" for i, name in enumerate(keys)]
         picked += [f"{self._column(name)} AS f{i}" for i, name in enumerate(features)]
@@ -96,10 +96,10 @@ class ParquetSource:
         return '"' + self.mapping.get(name, name).replace('"', '""') + '"'
 
     def _microseconds(self, name: str) -> str:
-        """A time in SQL, in microseconds since 1970, UTC. Nanoseconds are rounded up, so that none is known early.
+        """Return SQL for a time in microseconds since 1970, UTC. Nanoseconds are rounded up, so no row is known early.
 
         Raises:
-            DataError: the column holds no times.
+            DataError: the column does not contain times.
         """
         column, kind = self._column(name), self.type_of(name)
         if pa.types.is_timestamp(kind):
@@ -112,13 +112,13 @@ class ParquetSource:
 
 
 def _files(path: Path, suffix: str) -> tuple[list[Path], pa.Schema]:
-    """The files of a path, which may be a folder or a pattern, and the schema of the first."""
+    """Return the files of a path, a folder or a pattern, and the schema of the first file."""
     if "*" in path.name:
         files = sorted(file for file in path.parent.glob(path.name) if file.is_file())
     else:
         files = sorted(file for file in (path.rglob("*.parquet") if path.is_dir() else [path]) if file.is_file())
     if not files:
-        raise DataError(f"{path}{suffix}: there is no such file", hint="the path is relative to feature_store.yaml")
+        raise DataError(f"{path}{suffix}: the file does not exist", hint="the path is relative to feature_store.yaml")
     try:
         schema = pq.read_schema(files[0])
     except (pa.ArrowInvalid, OSError) as error:
@@ -126,12 +126,12 @@ def _files(path: Path, suffix: str) -> tuple[list[Path], pa.Schema]:
     folded = [name.casefold() for name in schema.names]
     twins = [name for name in schema.names if folded.count(name.casefold()) > 1]
     if twins:  # SQL takes the first for any of them
-        raise DataError(f"{files[0]}{suffix}: columns {twins} differ in case alone", hint="rename all but one")
+        raise DataError(f"{files[0]}{suffix}: columns {twins} differ only in case", hint="rename all but one")
     return files, schema
 
 
 def kind_of(kind: pa.DataType) -> str:
-    """What a type can be joined with: `integer`, `text`, `binary`, `float`, or the type itself."""
+    """Return the group of types that a type can be joined with: `integer`, `text`, `binary`, `float`, or its name."""
     if pa.types.is_dictionary(kind):
         return kind_of(kind.value_type)
     groups = {
@@ -144,32 +144,32 @@ def kind_of(kind: pa.DataType) -> str:
 
 
 def microseconds(moment: datetime) -> int:
-    """A time as microseconds since 1970; without a zone it is UTC."""
+    """Convert a time to microseconds since 1970; without a zone it is UTC."""
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return (aware - EPOCH) // timedelta(microseconds=1)
 
 
 def cast(column: pa.ChunkedArray | pa.Array, declared: FeastType, label: str) -> pa.ChunkedArray | pa.Array:
-    """A column of a file in the type that a view declares for it; the label is its name in a message.
+    """Cast a column of a file to the type that a view declares; the label is its name in a message.
 
     Raises:
-        DataError: it holds values that this type does not have (1.5 as Int64, text as a number).
+        DataError: the column has values that do not fit the type (1.5 as Int64, text as a number).
     """
     wanted = arrow_type(declared)
     if wanted is None or column.type == wanted:
         return column
     exact = not pa.types.is_floating(wanted) and not pa.types.is_timestamp(wanted)
     if pa.types.is_floating(column.type) and pa.types.is_integer(wanted):
-        column = pc.if_else(pc.is_nan(column), None, column)  # how pandas writes a missing integer
+        column = pc.if_else(pc.is_nan(column), None, column)  # pandas writes a missing integer as NaN
     try:
         return column.cast(wanted, safe=exact)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise DataError(f"{label} is declared {declared} and the file has {column.type}: {error}") from error
+        raise DataError(f"{label} is declared as {declared}, but the file has {column.type}: {error}") from error
 
 
 def arrow_type(declared: FeastType) -> pa.DataType | None:
-    """The Arrow type of a Feast type; None: it has none, and values stay as they are."""
-    if declared == Bytes:  # which Feast's own table lacks
+    """Return the Arrow type of a Feast type; None if it has none, so that values are kept as they are."""
+    if declared == Bytes:  # missing in Feast's own table
         return pa.binary()
     if isinstance(declared, Array):
         inner = arrow_type(declared.base_type)

@@ -1,11 +1,11 @@
-"""Features read from Redis as Feast keeps them there, without Feast: one round trip for all entities of a request.
+"""Reads features that Feast stored in Redis, without Feast, in one round trip for all entities of a request.
 
-Feast's layout (docs/specs/online_store_format.md): each entity is a hash, under its serialised key and the project's
-name. In it a field `_ts:<view>` holds a protobuf `Timestamp`, and one for each feature, named by the murmur3 hash of
-`<view>:<feature>`, a protobuf `Value`. Read here are the scalars that a model takes; tests hold them against Feast.
+Feast's layout (docs/specs/online_store_format.md): each entity is a hash, under its serialised key followed by the
+project's name. The field `_ts:<view>` is a protobuf `Timestamp`. A feature's field is named by the murmur3 hash of
+`<view>:<feature>` and is a protobuf `Value`. Only scalars that models support are read; tests compare them with Feast.
 
-hiredis packs the commands and parses the replies. `redis.asyncio` costs 0.6 to 1.5 ms more for 100 entities, which is
-as much as the rest of such a request.
+hiredis packs commands and parses replies. `redis.asyncio` would add 0.6 to 1.5 ms for 100 entities, as much as the rest
+of such a request.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from mlops_glue.adapters.feast.redis_servers import Command, Route, Servers
 from mlops_glue.errors import MissingExtra, ToolError
 from mlops_glue.records import FeatureView
 
-STRING, INT32, INT64 = 2, 3, 4  # as Feast numbers the types of keys
+STRING, INT32, INT64 = 2, 3, 4  # Feast's numbers of key types
 NULL_TIME = -(1 << 63)
 
-Entity = tuple[Any, ...]  # by what a row is asked, in the order of `asked_by`
+Entity = tuple[Any, ...]  # a row's lookup keys, in the order of `asked_by`
 
 
 def can_read(view: FeatureView, columns: dict[str, str]) -> bool:
-    """Are the keys of this view of a type that is read here? `columns` has Arrow's types of the label rows' columns."""
+    """Can this module read a view with such keys? `columns` has the Arrow types of the label rows' columns."""
 
     def is_plain(key: str, column: str) -> bool:
         arrow = columns.get(column, "")
@@ -38,14 +38,14 @@ def can_read(view: FeatureView, columns: dict[str, str]) -> bool:
 
 
 class RedisReader:
-    """Reads the features of a model, all of a request at once.
+    """Reads a model's features for all entities of a request together.
 
     Args:
-        servers: where Redis is.
-        project: its name in Feast.
-        views: of the model.
-        asked_by: the columns of the entities that `read` takes, in their order.
-        columns: the reference `view:feature` of each value that `read` gives, in their order.
+        servers: the Redis servers.
+        project: Feast's name of the project.
+        views: the model's views.
+        asked_by: the columns of the entities that are passed to `read`, in order.
+        columns: the reference `view:feature` of each value that `read` returns, in order.
         timeout_s: how long the server may take.
     """
 
@@ -59,12 +59,12 @@ class RedisReader:
         timeout_s: float,
     ) -> None:
         try:
-            import hiredis  # noqa: F401 - reported at the start, and not by the first request
+            import hiredis  # noqa: F401 - so that a missing package is reported at the start
         except ImportError as error:
             raise MissingExtra("hiredis", "redis") from error
         self._servers, self._route = servers, Route(servers, timeout_s)
         self._timeout_s, self._width = timeout_s, len(columns)
-        # by server; each serves one request at a time, and is kept
+        # by server; a connection serves one request at a time and is then reused
         self._idle: dict[tuple[str, int], list[_Connection]] = {}
         same_entity: dict[tuple[tuple[str, int], ...], list[FeatureView]] = {}
         for view in views:
@@ -73,7 +73,7 @@ class RedisReader:
         self._hashes = [_Hash(project, dict(keys), some, columns) for keys, some in same_entity.items()]
 
     async def read(self, entities: Sequence[Entity], now_us: int) -> list[list[Any]]:
-        """The values of each entity; null where there are none, or where they are older than their view's TTL.
+        """Read the values of each entity; a value is null if it is missing or older than its view's TTL.
 
         Raises:
             ToolError: the server cannot be reached, or does not answer in time.
@@ -86,12 +86,12 @@ class RedisReader:
             replies = await self._ask([command for _, _, command in asked])
             for reply, (kind, entity, _) in zip(replies, asked, strict=True):
                 if not isinstance(reply, list):
-                    raise ToolError(f"Redis says {type(reply).__name__}")  # its words may hold a key
+                    raise ToolError(f"Redis answers {type(reply).__name__}")  # its message may contain a key
                 kind.put(reply, now_us, found[entity])
         return [found[entity] for entity in entities]
 
     async def size(self) -> int | None:
-        """How many keys its database has; None where a server does not tell this user.
+        """Return the number of keys in the database; None if a server does not allow this user to ask.
 
         Raises:
             ToolError: a server cannot be reached, or does not answer in time.
@@ -106,7 +106,7 @@ class RedisReader:
         return await self._in_time(lambda: self._ask_each(commands))
 
     async def _in_time(self, work: Callable[[], Awaitable[list[Any]]]) -> list[Any]:
-        """Work, a second time where keys may have gone to another server."""
+        """Run `work` within the time limit, and again if keys may have moved to another server."""
         try:
             async with asyncio.timeout(self._timeout_s):
                 try:
@@ -123,10 +123,10 @@ class RedisReader:
             raise ToolError(f"Redis cannot be reached: {type(error).__name__}") from error
 
     async def _ask_each(self, commands: list[Command]) -> list[Any]:
-        """The replies to commands, each from the server that has its key.
+        """Return the replies to commands, each from the server that has its key.
 
         Raises:
-            OSError: a server cannot be reached, or has the key no more.
+            OSError: a server cannot be reached, or no longer has the key.
         """
         places = await self._route.of(commands)
         if len(set(places)) == 1 and not self._route.can_change:
@@ -143,7 +143,7 @@ class RedisReader:
             moved, _, to = str(reply).rpartition(" ") if isinstance(reply, Exception) else ("", "", "")
             if moved.startswith("MOVED ") and self._route.can_change:
                 raise ConnectionResetError
-            if moved.startswith("ASK "):  # its slot is on its way to another server
+            if moved.startswith("ASK "):  # its slot is being moved to another server
                 host, _, port = to.rpartition(":")
                 replies[at] = (await self._ask_at((host, int(port)), [(b"ASKING",), commands[at]]))[1]
         return replies
@@ -154,7 +154,7 @@ class RedisReader:
             try:
                 return await self._ask_on(idle, idle.pop(), commands)
             except ConnectionError:
-                continue  # it was closed while it was idle
+                continue  # the server closed it while it was idle
         return await self._ask_on(idle, await _Connection.open(self._servers, place), commands)
 
     async def _ask_on(self, idle: list[_Connection], connection: _Connection, commands: list[Command]) -> list[Any]:
@@ -168,9 +168,9 @@ class RedisReader:
 
 
 class _Hash:
-    """The hash of an entity: what all views with these keys keep in it.
+    """The hash of an entity, with the values of all views that have these keys.
 
-    `keys` are sorted by name; each has its place in the entities that `RedisReader.read` takes.
+    `keys` are sorted by name, each with its position in the entities that are passed to `RedisReader.read`.
     """
 
     def __init__(self, project: str, keys: dict[str, int], views: list[FeatureView], columns: list[str]) -> None:
@@ -182,7 +182,7 @@ class _Hash:
         self._tail = project.encode()
         self._keys = [(place, views[0].types[key]) for key, place in keys.items()]
         self._fields: list[bytes] = []
-        self._views: list[tuple[int, int, list[tuple[int, int]]]] = []  # TTL in µs, place of the time, of the features
+        self._views: list[tuple[int, int, list[tuple[int, int]]]] = []  # TTL in µs, positions of time, features
         for view in views:
             features = [(name, ref) for name in view.features if (ref := f"{view.name}:{name}") in columns]
             start = len(self._fields)
@@ -192,7 +192,7 @@ class _Hash:
             self._fields += [struct.pack("<I", mmh3.hash(f"{view.of}:{name}", signed=False)) for name, _ in features]
 
     def command(self, entity: Entity) -> Command | None:
-        """What to send for one entity; None where a key is null or beyond its type, which no entity has."""
+        """Return the command for an entity; None if a key is null or out of range, because no entity has such a key."""
         try:
             key = b"".join(_packed(kind, entity[place]) for place, kind in self._keys)
         except struct.error:
@@ -200,7 +200,7 @@ class _Hash:
         return (b"HMGET", self._head + key + self._tail, *self._fields)
 
     def put(self, reply: list[bytes | None], now_us: int, out: list[Any]) -> None:
-        """The values of one entity into its row."""
+        """Write an entity's values to its row."""
         for ttl_us, start, places in self._views:
             if ttl_us and now_us - _time_us(reply[start]) > ttl_us:
                 continue
@@ -209,7 +209,7 @@ class _Hash:
 
 
 class _Connection:
-    """One connection."""
+    """A connection to a server."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         import hiredis
@@ -219,7 +219,7 @@ class _Connection:
 
     @classmethod
     async def open(cls, servers: Servers, place: tuple[str, int]) -> _Connection:
-        """Connect, and say who it is and which database is meant."""
+        """Connect, authenticate and select the database."""
         made = cls(*await asyncio.open_connection(*place, ssl=servers.tls))
         try:
             if any(isinstance(reply, Exception) for reply in await made.ask(servers.greeting)):
@@ -230,7 +230,7 @@ class _Connection:
         return made
 
     async def ask(self, commands: list[Command]) -> list[Any]:
-        """The replies to commands; a connection that the server has closed raises ConnectionError."""
+        """Return the replies to commands; raise ConnectionError if the server has closed the connection."""
         self._writer.write(b"".join(map(self._pack, commands)))
         replies: list[Any] = []
         while len(replies) < len(commands):
@@ -243,15 +243,15 @@ class _Connection:
         return replies
 
     def close(self) -> None:
-        """Close it at once."""
+        """Close the connection immediately."""
         self._writer.transport.abort()
 
 
 def _packed(kind: str, value: Any) -> bytes:
-    """A key as Feast serialises it.
+    """Serialise a key as Feast does.
 
     Raises:
-        struct.error: it is null, or beyond its type.
+        struct.error: the key is null or out of range.
     """
     if kind == "INT32":
         return struct.pack("<IIi", INT32, 4, value)
@@ -264,7 +264,7 @@ def _packed(kind: str, value: Any) -> bytes:
 
 
 def _time_us(data: bytes | None) -> int:
-    """Microseconds since 1970 of a protobuf `Timestamp`; 0 where there is none."""
+    """Return the microseconds since 1970 of a protobuf `Timestamp`; 0 if there is none."""
     from google.protobuf.timestamp_pb2 import Timestamp
 
     time: int = Timestamp.FromString(data or b"").ToMicroseconds()
@@ -272,17 +272,17 @@ def _time_us(data: bytes | None) -> int:
 
 
 def value_of(data: bytes | None) -> Any:
-    """What a protobuf `Value` of Feast's holds: a time as microseconds since 1970; None where it holds nothing.
+    """Return the content of Feast's protobuf `Value`, a time as microseconds since 1970; None if it is empty.
 
     Raises:
-        ToolError: it is of a type that no model takes.
+        ToolError: models do not support its type.
     """
     if not data:
         return None
     value = _value_parser()(data)
     field = value.WhichOneof("val")
     if field is None:
-        raise ToolError("Redis holds a value of a type that no model takes")
+        raise ToolError("Redis has a value of a type that models do not support")
     plain = getattr(value, field)
     if field != "unix_timestamp_val":
         return plain
@@ -291,7 +291,7 @@ def value_of(data: bytes | None) -> Any:
 
 @cache
 def _value_parser() -> Callable[[bytes], Any]:
-    """The scalars of Feast's message `Value`; Feast's own class would take Feast along, seconds and 200 MB of it."""
+    """Return a parser for the scalars of Feast's message `Value`. Feast's own class would need seconds and 200 MB."""
     from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
     kinds = descriptor_pb2.FieldDescriptorProto

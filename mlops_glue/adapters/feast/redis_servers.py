@@ -1,7 +1,7 @@
-"""Where Redis is, by Feast's options of the online store: one server, a cluster, or what sentinels say; also with TLS.
+"""The Redis servers that Feast's options of the online store describe: one server, a cluster, or sentinels; with TLS.
 
-The clients of `redis.asyncio` say which server has a key, and which one is master. They are asked at the beginning and
-after a failure, and not by each request: `redis` sends those itself.
+The clients of `redis.asyncio` find out which server has a key and which is the master. They are used at the start and
+after a failure. `redis.py` sends the requests themselves.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Servers:
 
     @cached_property
     def tls(self) -> ssl.SSLContext | None:
-        """How the server proves who it is; None: the connection is not encrypted."""
+        """The TLS settings; None if the connection is not encrypted."""
         get = self.options.get
         if not get("ssl"):
             return None
@@ -56,16 +56,16 @@ class Servers:
 
     @property
     def greeting(self) -> list[Command]:
-        """What a new connection says first."""
+        """The first commands of a new connection."""
         user, password, db = (self.options.get(key) for key in ("username", "password", "db"))
-        said: list[Command] = []
+        commands: list[Command] = []
         if password is not None:
-            said.append((b"AUTH", *([str(user).encode()] if user else []), str(password).encode()))
-        return [*said, (b"SELECT", str(db).encode())] if db else said
+            commands.append((b"AUTH", *([str(user).encode()] if user else []), str(password).encode()))
+        return [*commands, (b"SELECT", str(db).encode())] if db else commands
 
 
 def parse_servers(store: dict[str, Any]) -> Servers | None:
-    """Where the options say that Redis is; None for what only Feast can read."""
+    """Parse Feast's options of the online store; None for options that only Feast supports."""
     kind = store.get("redis_type", "redis")
     if kind not in ("redis", "redis_cluster", "redis_sentinel") or store.get("client", "redis") != "redis":
         return None
@@ -81,12 +81,12 @@ def parse_servers(store: dict[str, Any]) -> Servers | None:
 
 
 def _certificate(options: dict[str, Any]) -> str:
-    """Whether the server has to show a certificate, as redis-py names it."""
+    """Return redis-py's word for whether the server must have a certificate."""
     return str(options.get("ssl_cert_reqs", "required") or "none").lower()
 
 
 def _value(text: str) -> Any:
-    """As Feast reads it: JSON, where it is some."""
+    """Parse an option as Feast does: as JSON if it is valid JSON."""
     try:
         return json.loads(text)
     except ValueError:
@@ -94,9 +94,9 @@ def _value(text: str) -> Any:
 
 
 class Route:
-    """Which server is asked what; in a cluster that is decided by the key, which is the first word of a command.
+    """Decides which server gets which command. In a cluster, the key decides: it is a command's first argument.
 
-    Every method raises an OSError where no server can tell.
+    Every method raises an OSError if no server answers.
     """
 
     def __init__(self, servers: Servers, timeout_s: float) -> None:
@@ -106,22 +106,22 @@ class Route:
         self._options = {**waits, **servers.options}
         if servers.kind != "redis":
             import redis.asyncio.cluster
-            import redis.asyncio.sentinel  # noqa: F401 - now, and not while a request waits
+            import redis.asyncio.sentinel  # noqa: F401 - at the start, not while a request waits
 
     @property
     def can_change(self) -> bool:
-        """May another server have the keys after a failure?"""
+        """Can the keys be on another server after a failure?"""
         return self._servers.kind != "redis"
 
     async def forget(self) -> None:
-        """Ask anew next time."""
+        """Forget the servers, so that the next call asks for them again."""
         cluster, self._cluster, self._master = self._cluster, None, None
-        with contextlib.suppress(Exception):  # it hangs, or is closed already
+        with contextlib.suppress(Exception):  # it may hang, or be closed already
             async with asyncio.timeout(CLOSE_S):
                 await cluster.aclose()
 
     async def of(self, commands: Sequence[Command]) -> list[tuple[str, int]]:
-        """The server of each command."""
+        """Return the server for each command."""
         if self._servers.kind == "redis_cluster":
             cluster = await self._known_cluster()
             nodes = [cluster.get_node_from_key(command[1]) for command in commands]
@@ -129,7 +129,7 @@ class Route:
         return [(await self.every())[0]] * len(commands)
 
     async def every(self) -> list[tuple[str, int]]:
-        """All servers that have keys."""
+        """Return all servers that have keys."""
         if self._servers.kind == "redis_cluster":
             return [(node.host, int(node.port)) for node in (await self._known_cluster()).get_primaries()]
         if self._servers.kind == "redis":

@@ -1,4 +1,4 @@
-"""A registry file that is whole or not there. Feast's own is written in place, and loads as no definitions when empty.
+"""A registry file that is replaced atomically. Feast writes its file in place, and reads an empty file as empty.
 
 registry: {registry_store_type: mlops_glue.adapters.feast.registry.AtomicRegistryStore, path: data/registry.db}
 """
@@ -20,7 +20,7 @@ from mlops_glue.files import atomic
 
 
 class AtomicRegistryStore(FileRegistryStore):
-    """Feast's registry file, written beside itself, synced and renamed."""
+    """Feast's registry file, which is written to a temporary file, synced and renamed."""
 
     def __init__(self, registry_config: RegistryConfig, repo_path: Path) -> None:
         super().__init__(registry_config, repo_path)
@@ -30,20 +30,20 @@ class AtomicRegistryStore(FileRegistryStore):
         """Read the file.
 
         Raises:
-            FileNotFoundError: there is none; Feast makes one then.
-            DataError: it is empty, damaged, or of a version of Feast that writes another layout.
+            FileNotFoundError: the file does not exist; Feast then creates it.
+            DataError: the file is empty or damaged, or another version of Feast wrote another layout.
         """
         if not self.path.exists():
-            raise FileNotFoundError(f"{self.path}: there is no registry; have you run feast apply?")
+            raise FileNotFoundError(f"{self.path}: the registry does not exist; have you run feast apply?")
         try:
             read: Registry = Registry.FromString(self.path.read_bytes())
         except DecodeError:
             read = Registry()
-        # every writer sets an id of the version
+        # every writer sets a version id
         if not read.version_id or read.registry_schema_version not in ("", REGISTRY_SCHEMA_VERSION):
             raise DataError(
-                f"{self.path}: the registry is empty, damaged, or of another version of Feast",
-                hint=f"the definitions make it again: rm {self.path}, then glue materialize, or feast apply there",
+                f"{self.path}: the registry is empty, damaged, or from another version of Feast",
+                hint=f"to create it again from the definitions: rm {self.path}, then glue materialize or feast apply",
             )
         return read
 

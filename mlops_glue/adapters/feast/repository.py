@@ -1,9 +1,8 @@
-"""The Feast repository: its definitions, the point-in-time join, the online store.
+"""The Feast repository: its definitions, the point-in-time join and the online store.
 
-Which stores it has is said in `stores`. Two of Feast's own are replaced by stores that only do better: `duckdb`, where
-every source is a local Parquet file, and a registry in a local file. Neither writes anything in another form than
-Feast's own. A `Repository` in a scratch folder has a registry and an online store of its own there, so that the
-pipeline's stages touch nothing.
+`stores` decides which stores it has. Two of Feast's stores are replaced by better ones with the same file formats:
+`duckdb`, if every source is a local Parquet file, and a registry in a local file. A `Repository` in a scratch folder
+has its registry and its online store there, so that the pipeline's stages change nothing else.
 """
 
 from __future__ import annotations
@@ -34,8 +33,8 @@ if TYPE_CHECKING:
     from feast.feature_view_projection import FeatureViewProjection
 
 ROW = "glue_row"
-EVENT_TIMESTAMP = "event_timestamp"  # Feast's own name of the label rows' time
-QUERY_S = 600.0  # that an offline store on a server may take for a query
+EVENT_TIMESTAMP = "event_timestamp"  # Feast's name for the label rows' time
+QUERY_S = 600.0  # the longest query of an offline store on a server
 AWAY = {"ConnectionError", "ConnectionTimeout", "OperationalError", "TimeoutError"}  # of Redis, PostgreSQL, SQLAlchemy
 Result = TypeVar("Result")
 
@@ -45,9 +44,9 @@ class Joined:
     """Label rows with their features.
 
     Attributes:
-        table: a column `view__feature` each, in the order of the label rows.
-        found: by view, whether each row found something in it; of shape (rows,).
-        at_once: whether what a row found was known at its very moment, or the store does not tell; of shape (rows,).
+        table: a column `view__feature` for each feature, in the order of the label rows.
+        found: by view, whether it has a value for each row; shape (rows,).
+        at_once: whether a row's value became known at exactly its time, or the store does not report it; shape (rows,).
     """
 
     table: pa.Table
@@ -60,17 +59,17 @@ class Repository:
 
     Args:
         root: the project.
-        folder: of the repository, relative to the project.
-        online: options that replace `online_store` of `feature_store.yaml`; its variables are filled in.
+        folder: the repository, relative to the project.
+        online: options that replace `online_store` of `feature_store.yaml`, with variables resolved.
         offline: the same for `offline_store`.
         registry: the same for `registry`.
-        scratch: a folder for a registry and an online store of its own; None uses the configured ones.
-        replay: with a scratch folder, use the configured online store all the same, under a project name of its own.
-        inexact: accept an offline store that is known to lose or mis-value rows.
+        scratch: a folder for a separate registry and online store; None uses the configured ones.
+        replay: with a scratch folder, use the configured online store nevertheless, under a separate project name.
+        inexact: accept an offline store that is known to lose rows or return wrong values.
 
     Raises:
         ConfigError: `feature_store.yaml` is wrong, or names a store that is not exact.
-        StageError: the definitions do not import.
+        StageError: the definitions cannot be imported.
     """
 
     def __init__(
@@ -115,7 +114,7 @@ class Repository:
 
             def connected() -> Any:
                 store = feast.FeatureStore(config=config)
-                # Feast refuses a view while it is filled, and after a kill: its values are those of before, or new
+                # Feast refuses a view during materialization and after a kill, although each value is valid
                 store.registry.serve_features_while_materializing = True
                 return store
 
@@ -127,17 +126,17 @@ class Repository:
         return importable(self._root, self.folder)
 
     def apply(self) -> None:
-        """Write the definitions to the registry, and make what the online store needs for them."""
+        """Write the definitions to the registry, and create what they need in the online store."""
         with _translate_errors("apply"), self._importable():
             objects = [o for o in self._objects if getattr(o, "name", "") != "__dummy"]
             self._answered("registry or online store", lambda: self._store.apply(objects, partial=True))
 
     def _answered(self, what: str, work: Callable[[], Result], limit_s: float | None = None) -> Result:
-        """Work with the registry and the online store, which may be servers: Feast would wait for ever."""
+        """Run `work` within a time limit if the registry or the online store is a server: Feast has no limit."""
         return waiting.answered(f"Feast's {what}", work, limit_s) if self._is_served else work()
 
     def replace_sources(self, path_of: Callable[[Path], Path]) -> None:
-        """Put another path in the place of each file that a view reads, and let nothing grow old; for a replay."""
+        """Replace the path of each file that a view reads, and remove the TTLs; for a replay."""
         for definition in self._objects:
             if getattr(definition, "ttl", None) is not None:
                 definition.ttl = timedelta(0)
@@ -147,10 +146,10 @@ class Repository:
                     source.file_options.uri = str(path_of(old))
 
     def views(self, use: list[str] | str) -> tuple[list[FeatureView], list[str]]:
-        """The views behind references or a feature service, and the columns that on-demand views take from a request.
+        """Return the views of references or a feature service, and the request columns of on-demand views.
 
         Raises:
-            ConfigError: a view, a feature or a service is not there.
+            ConfigError: a view, a feature or a service does not exist.
         """
         from mlops_glue.adapters.feast.definitions import view_record
 
@@ -172,7 +171,7 @@ class Repository:
         return out, sorted(request)
 
     def _projections(self, use: list[str] | str) -> list[FeatureViewProjection]:
-        """Feast's projections of what is asked for, one a view."""
+        """Return Feast's projection of each requested view."""
         from feast.errors import FeatureServiceNotFoundException
 
         if isinstance(use, str):
@@ -202,21 +201,22 @@ class Repository:
         return self._answered("registry", lambda: store.registry.get_any_feature_view(name, store.project))
 
     def clock(self, view: str) -> tuple[str, str | None]:
-        """The columns of a view's source that say when a value happened, and when it was known."""
+        """Return the event time column and the creation time column, or None, of a view's source."""
         source = self._view(view).batch_source
         return source.timestamp_field, source.created_timestamp_column or None
 
     def join(self, rows: pa.Table, use: list[str] | str, views: list[FeatureView], *, delay_s: float = 0) -> Joined:
-        """The features of label rows as they were known at their time, or `delay_s` before it.
+        """Join the features of label rows as they were known at their time, or `delay_s` before it.
 
-        Feast joins what was known at a time, that moment included. Asked about `delay_s` earlier, with each TTL shorter
-        by as much, it gives the rows that were then in an online store that has each row `delay_s` after its time, and
-        of these the ones that are not too old when the request comes. A delay needs a registry of its own.
+        Feast returns the values that were known at a time, inclusive. For a delay, it is asked for the time `delay_s`
+        earlier, with each TTL shorter by `delay_s`. The result is what an online store would contain that receives each
+        row `delay_s` after its time, without rows that are too old when the request comes. A delay needs a separate
+        registry.
 
-        The rows have key and request columns and `event_timestamp` in UTC; `views` are those that `use` refers to.
+        The rows have key and request columns and `event_timestamp` in UTC; `views` are the views that `use` refers to.
 
         Raises:
-            ToolError: the store gave other rows than it was given.
+            ToolError: the store lost, added or repeated rows.
         """
         import numpy as np
         import pyarrow as pa
@@ -228,7 +228,7 @@ class Repository:
         with _translate_errors("join"), self._importable():
             shortened = [self._view(name) for name in sorted({view.of for view in views if view.ttl_s and delay})]
             for view in shortened:
-                view.ttl = max(view.ttl - delay, timedelta.resolution)  # 0 would be for ever
+                view.ttl = max(view.ttl - delay, timedelta.resolution)  # 0 would mean no limit
             if shortened:
                 self._store.apply(shortened)
             job = self._store.get_historical_features(
@@ -242,7 +242,7 @@ class Repository:
             raise ToolError(f"the offline store lost the column {min(lost)}", hint="offline_store: {type: duckdb}")
         got = got.sort_by(ROW)
         if got.column(ROW).to_pylist() != list(range(len(frame))):
-            raise ToolError(f"the offline store gave {len(got)} rows for {len(frame)}: it loses or doubles rows")
+            raise ToolError(f"the offline store returned {len(got)} rows for {len(frame)}: it loses or repeats rows")
         at_once = np.zeros(len(frame), bool)
         found = {}
         for view in views:
@@ -255,7 +255,7 @@ class Repository:
         return self._store.get_feature_service(use) if isinstance(use, str) else use
 
     def materialize(self, views: list[str], start: datetime, end: datetime) -> None:
-        """Fill the online store with the latest values of the views that happened from `start` to `end`."""
+        """Fill the online store with the latest values of the views from `start` to `end`."""
         with _translate_errors("materialize"), self._importable():
             for view in map(self._view, views):
                 if self.exact and self._embedded is not None:
@@ -271,9 +271,9 @@ class Repository:
     def read(
         self, use: list[str] | str, views: list[FeatureView], keys: list[dict[str, Any]], now: datetime
     ) -> list[dict[str, Any]]:
-        """What the online store has for entities: `view__feature` of each, null where older than the TTL at `now`.
+        """Read `view__feature` of entities from the online store; a value older than the TTL at `now` is null.
 
-        It may be called from several threads.
+        Several threads may call it.
 
         Raises:
             ToolError: the store does not answer.
@@ -296,16 +296,16 @@ class Repository:
         return out
 
     def check(self) -> None:
-        """The registry can be read, and the online store answers.
+        """Check that the registry can be read.
 
         Raises:
-            ToolError: it cannot, or does not.
+            ToolError: it cannot.
         """
         with _translate_errors("registry"), self._importable():
             self._answered("registry", self._store.list_all_feature_views)
 
     def teardown(self) -> None:
-        """Take away what the online store and the registry hold of this project."""
+        """Delete this project's data from the online store and the registry."""
         with _translate_errors("teardown"), self._importable():
             self._answered("online store", self._store.teardown)
 
@@ -323,7 +323,7 @@ def _import_feast() -> Any:
 
 @contextlib.contextmanager
 def _translate_errors(action: str) -> Iterator[None]:
-    """Silence Feast, and raise its exceptions as ours."""
+    """Suppress Feast's output, and translate its exceptions."""
     from mlops_glue.adapters.feast.definitions import quiet
 
     try:
@@ -334,7 +334,7 @@ def _translate_errors(action: str) -> Iterator[None]:
 
 
 def _translated(error: Exception, action: str) -> GlueError:
-    """An exception of Feast's in one line, without what a connection string holds."""
+    """Translate an exception of Feast to one line, without the secrets of a connection string."""
     cause: BaseException = error
     while cause.__cause__ is not None and not isinstance(cause, GlueError):
         cause = cause.__cause__
@@ -351,12 +351,12 @@ def _translated(error: Exception, action: str) -> GlueError:
 
 
 def _no_key(*, whole: bool) -> int | str:
-    """A key that finds nothing, in the place of null."""
+    """Return a key that matches nothing, to replace null."""
     return -(1 << 62) if whole else "\0none"
 
 
 def _without_null_keys(rows: pa.Table, views: list[FeatureView]) -> pa.Table:
-    """A null key finds nothing; a frame of pandas' would turn whole numbers beside it into fractions."""
+    """Replace null keys, which match nothing: in pandas they would turn the column's integers into floats."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -371,15 +371,15 @@ def _without_null_keys(rows: pa.Table, views: list[FeatureView]) -> pa.Table:
 def _found_in(
     view: FeatureView, got: pa.Table, times: np.ndarray[Any, Any]
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Which rows found something in a view, and which of them something that was known at their very moment."""
+    """Return which rows have a value in a view, and for which of them it became known at exactly their time."""
     import numpy as np
 
     known = f"{view.name}__known_timestamp"
-    if known not in got.column_names:  # another store does not tell: something is not null
+    if known not in got.column_names:  # another store does not report it: count values that are not null
         found = np.logical_or.reduce([got.column(f"{view.name}__{f}").is_valid().to_numpy() for f in view.features])
         return found, found
     known_at = got.column(known).cast("timestamp[us]", safe=False).to_numpy().astype("datetime64[us]")
     late = known_at > times
     if late.any():
-        raise ToolError(f"view {view.name}: {int(late.sum())} values are of later than their label")
+        raise ToolError(f"view {view.name}: {int(late.sum())} values became known after their label's time")
     return ~np.isnat(known_at), known_at == times

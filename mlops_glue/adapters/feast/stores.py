@@ -1,8 +1,8 @@
-"""Which stores a Feast repository has, by `feature_store.yaml` and glue.yaml. Imports no Feast.
+"""Decides which stores a Feast repository has, by `feature_store.yaml` and glue.yaml. It does not import Feast.
 
-`feature_store.yaml` needs to name nothing of this package, so that Feast alone can open it. What it leaves open gets
-the stores of this package (`offline_store`, `Stores.embedded`). An online store that is named is taken as it is:
-`sqlite` is a file of the user's, in Feast's form. What glue.yaml's `features` says goes before all of that.
+`feature_store.yaml` need not mention this package, so that Feast alone can open it. For stores that it does not name,
+this package's stores are used (`offline_store`, `Stores.embedded`). A named online store is used as it is: `sqlite` is
+a file in Feast's format. The section `features` of glue.yaml takes precedence.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ class Stores:
     """The stores of a repository, and the name of its project.
 
     Attributes:
-        folder: of the repository.
-        project: Feast's name of it.
-        online: options of the online store, its `type` among them.
+        folder: the repository.
+        project: the project's name in Feast.
+        online: options of the online store, including its `type`.
         settings: everything in `feature_store.yaml`.
     """
 
@@ -45,12 +45,12 @@ class Stores:
 
     @property
     def online_file(self) -> Path | None:
-        """The file of the online store, where it is one."""
+        """The file of the online store, if it is a file."""
         return self.folder / self.online["path"] if "path" in self.online else None
 
     @property
     def embedded(self) -> Path | None:
-        """The file of this package's online store; None: another one is configured."""
+        """The file of this package's online store; None if another store is configured."""
         return self.folder / self.online.get("path", ONLINE_PATH) if self.online["type"] == ONLINE else None
 
     @property
@@ -61,7 +61,7 @@ class Stores:
 
     @property
     def redis(self) -> Servers | None:
-        """Where Redis is, if it can be read without Feast; None: it cannot, or another store is configured."""
+        """The Redis servers, if they can be read without Feast; None if not, or if another store is configured."""
         registry = self.settings.get("registry")
         versioned = isinstance(registry, dict) and registry.get("enable_online_feature_view_versioning")
         own_keys = self.settings.get("entity_key_serialization_version", 3) != 3
@@ -71,10 +71,10 @@ class Stores:
 def read_stores(
     root: Path, folder: str, online: dict[str, Any] | None = None, registry: str | dict[str, Any] | None = None
 ) -> Stores:
-    """Read `feature_store.yaml`; `online` takes the place of its online store, `registry` that of its registry.
+    """Read `feature_store.yaml`; `online` replaces its online store, and `registry` its registry.
 
     Raises:
-        ConfigError: it cannot be read.
+        ConfigError: the file cannot be read.
     """
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
@@ -93,9 +93,9 @@ def read_stores(
 
 
 def in_scratch(stores: Stores, scratch: Path, *, replay: bool) -> Stores:
-    """The same in a scratch folder, under a project name of its own.
+    """Return the same stores in a scratch folder, under a separate project name.
 
-    With `replay` the configured online store stays, unless it is a file.
+    With `replay` the configured online store is kept, unless it is a file.
     """
     online = stores.online if replay else {"type": ONLINE}
     if "path" in online or online["type"] in (ONLINE, "sqlite"):
@@ -107,15 +107,15 @@ def in_scratch(stores: Stores, scratch: Path, *, replay: bool) -> Stores:
 def offline_store(
     configured: dict[str, Any] | None, settings: dict[str, Any], folder: str, *, local: bool, inexact: bool
 ) -> dict[str, Any] | str:
-    """The offline store: the one of glue.yaml, else of `feature_store.yaml`, else this package's own.
+    """Return the offline store: that of glue.yaml, or of `feature_store.yaml`, or this package's own.
 
-    A bare `duckdb`, where every source is a local file, is this package's own too: it is a subclass. With any other one
-    glue knows less (`Repository.exact` is false): when a joined value was known is not said, so a value later than its
-    label is not found, and a row counts as found where a value is not null; `featurize` warns, and the embedded online
-    store is filled through Feast.
+    A plain `duckdb` whose sources are all local files is replaced by this package's store, which is a subclass. With
+    any other store glue knows less (`Repository.exact` is false). Such a store does not report when a value became
+    known, so a value from after its label cannot be detected, and a row counts as found if a value is not null.
+    `featurize` warns, and the embedded online store is filled through Feast.
 
     Raises:
-        ConfigError: its joins are not exact, and `inexact` does not accept that.
+        ConfigError: the store's joins are not exact, and `inexact` does not accept that.
     """
     store = configured or settings.get("offline_store") or {"type": OFFLINE}
     check_exact(store, folder, inexact=inexact)
@@ -127,21 +127,21 @@ def offline_store(
 
 
 def check_exact(offline: str | dict[str, Any], folder: str, *, inexact: bool) -> None:
-    """The offline store neither loses nor mis-values rows.
+    """Check that the offline store is not known to lose rows or return wrong values.
 
     Raises:
-        ConfigError: it is known to, and `inexact` does not allow it.
+        ConfigError: it is, and `inexact` does not accept that.
     """
     kind = offline if isinstance(offline, str) else str(offline.get("type", "dask"))
     if kind in INEXACT and not inexact:
         raise ConfigError(
             [f"{folder}/feature_store.yaml offline_store: {kind!r} is not exact: {INEXACT[kind]}"],
-            hint="offline_store: {type: duckdb}; features.inexact_store: true takes it all the same",
+            hint="offline_store: {type: duckdb}; or features.inexact_store: true to accept it",
         )
 
 
 def registry_options(given: str | dict[str, Any]) -> str | dict[str, Any]:
-    """The registry, where it is a local file, written whole or not at all: the same file, in Feast's form."""
+    """Return the registry's options. A local file is written atomically, in Feast's own format."""
     options = {"path": given} if isinstance(given, str) else dict(given)
     of_feast = {"registry_type", "registry_store_type"} & options.keys() or "://" in str(options.get("path", "://"))
     return given if of_feast else {**options, "registry_store_type": REGISTRY}

@@ -1,4 +1,4 @@
-"""The type checks of Feast's classes, prepared when they are first needed.
+"""Defers the type checks of Feast's classes until they are needed.
 
 Feast decorates its classes with `typeguard.typechecked`, which reads and compiles the whole module again for each
 method: three of the five seconds of `import feast`. A process calls few of these methods.
@@ -17,9 +17,9 @@ Method = Callable[..., Any]
 
 @contextlib.contextmanager
 def prepared_at_first_call() -> Iterator[None]:
-    """Inside, each method of a class that is decorated is prepared by typeguard when it is first called.
+    """Defer typeguard's preparation of each decorated method to its first call, inside this context.
 
-    What is no plain method, and what is imported where typeguard is not installed, is left as it is.
+    Anything but a plain method is left alone. Without typeguard, this does nothing.
     """
     try:
         import typeguard

@@ -211,7 +211,7 @@ def test_through_apprise(registry: Any, taker: Any, monkeypatch: Any) -> None:
     options = Alerts(channels=["${CHAT}", "no-such-service://hidden"])
     told = alerts.notify(options, found(), registry, NOON)
     assert told.sent == ["monitor.alerts.channels.0 (CHAT)"]
-    assert told.problems == ["monitor.alerts.channels.1: is no URL that Apprise knows"]
+    assert told.problems == ["monitor.alerts.channels.1: not a URL that Apprise supports"]
     said = json.loads(taker.got[0][1])
     assert said["title"] == "penguins in prod drifts" and "bill_length" in said["message"]
     assert "hidden" not in repr(told) + registry.text
