@@ -44,7 +44,7 @@ def lineage() -> None:
 @env_option
 @calls("reproduce")
 def reproduce() -> None:
-    """Rebuild a version and compare it with the original.
+    """Rebuild a version and compare it to the original.
 
     Uses the recorded code and data; does not change the project. Reports the level reached: bytes (identical model
     file), predictions (equal on the holdout), metrics, or nothing.

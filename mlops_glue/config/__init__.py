@@ -1,11 +1,11 @@
 """`glue.yaml` as frozen data, checked in full before any tool is imported.
 
-`load` reads it: `parse` turns the text into values with their lines, `edit` puts `--set` over them, `validate` makes a
-`models.Config` of them and has `checks` compare its sections. Problems are reported together as
+`load` reads it: `parse` turns the text into values with line numbers, `edit` applies `--set`, and `validate` builds a
+`models.Config` and runs `checks`, which compares the sections. Problems are reported together as
 `glue.yaml:LINE section.key: what is wrong (hint)`.
 
 Secrets come only from `${NAME}` references. `resolve` replaces them at the moment of use, never while loading, so a
-loaded config holds none.
+loaded config contains none.
 """
 
 from mlops_glue.config.checks import registry_of, url_problem

@@ -1,4 +1,4 @@
-"""`data`: the tables, by file or by query, and which column is predicted."""
+"""`data`: the tables, from files or queries, and the column to predict."""
 
 from __future__ import annotations
 
@@ -13,22 +13,26 @@ class Source(Section):
     """One raw table."""
 
     path: str = Field(
-        description="csv, csv.gz, parquet or jsonl, or a folder of Parquet files, relative to the project; of a query "
-        "the Parquet file that keeps its rows"
+        description="csv, csv.gz, parquet or jsonl, or a folder of Parquet files, relative to the project; with "
+        "`query`, the Parquet file that stores its rows"
     )
     url: str | None = Field(
         default=None,
-        description="of a query: postgresql://…, as ${NAME}; duckdb:///file; or duckdb://, which reads files",
+        description="database of `query`: postgresql://…, as ${NAME}; duckdb:///file; or duckdb://, which reads files",
     )
     query: str | None = Field(
-        default=None, description="a SELECT whose rows `path` keeps; read once, and again by `glue run --refresh`"
+        default=None,
+        description="SELECT whose rows are stored in `path`; read once, and again with `glue run --refresh`",
     )
     timeout_s: PositiveFloat | None = Field(
-        default=None, description="of a query: for PostgreSQL to give the next rows; default 600"
+        default=None, description="with `query`: time for PostgreSQL to return the next rows; default 600"
     )
-    entity: str | None = Field(default=None, description="column that identifies whom or what a row is about")
+    entity: str | None = Field(
+        default=None, description="column that identifies the subject of a row, such as a customer"
+    )
     timestamp: str | Annotated[list[str], Field(min_length=3, max_length=5)] | None = Field(
-        default=None, description="column with the time, or those of year, month, day and, if any, hour and minute"
+        default=None,
+        description="column with the time, or the columns with year, month, day and, optionally, hour and minute",
     )
     created: str | None = Field(
         default=None, description="column with the time at which the row became known, if later"
@@ -39,24 +43,26 @@ class Source(Section):
         if (self.url is None) != (self.query is None):
             raise ValueError("url and query go together")
         if self.query is None and self.timeout_s is not None:
-            raise ValueError("timeout_s is of a query")
+            raise ValueError("timeout_s needs query")
         if self.query is not None and not self.path.endswith(".parquet"):
             raise ValueError(f"the rows of a query are kept in a .parquet file, not in {self.path}")
         return self
 
     @property
     def timestamps(self) -> list[str]:
-        """The columns with the time: none, one, or the parts of a date."""
+        """Return the time columns: none, one, or the parts of a date."""
         return [self.timestamp] if isinstance(self.timestamp, str) else self.timestamp or []
 
 
 class Labels(Section):
     """What the model learns to predict."""
 
-    source: str = Field(description="the table that holds the target")
-    target: str = Field(description="the column to predict")
-    task: Task | None = Field(default=None, description="default: inferred from the target")
-    positive: str | int | bool | None = Field(default=None, description="binary: the class whose probability is ranked")
+    source: str = Field(description="table that contains the target")
+    target: str = Field(description="column to predict")
+    task: Task | None = Field(default=None, description="type of the prediction; default: inferred from the target")
+    positive: str | int | bool | None = Field(
+        default=None, description="binary tasks: the positive class, whose probability is ranked"
+    )
 
 
 class Data(Section):
@@ -64,5 +70,5 @@ class Data(Section):
 
     remote: str | None = Field(default=None, description="DVC remote: s3://…, gs://…, azure://…, ssh://… or a folder")
 
-    sources: dict[TableName, Source] = Field(min_length=1, description="the tables, each by a name of your own")
-    labels: Labels = Field(description="which of them has the target, and which column it is")
+    sources: dict[TableName, Source] = Field(min_length=1, description="the tables, each under a name of your choice")
+    labels: Labels = Field(description="the table with the target, and the target column")

@@ -1,4 +1,4 @@
-"""`--set KEY=VALUE`: in the text of `glue.yaml`, without a change elsewhere."""
+"""`--set KEY=VALUE`: edit a value in the text of `glue.yaml`, and nothing else."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from mlops_glue.layout import CONFIG
 
 
 def overridden(root: Path, overrides: Mapping[str, str]) -> str:
-    """The text of `glue.yaml` with dotted keys set; every other character stays.
+    """Return the text of `glue.yaml` with dotted keys set; every other character stays the same.
 
     Raises:
-        UsageError: a value cannot be set, or not without a change elsewhere.
+        UsageError: a value cannot be set, or only with a change elsewhere.
     """
     text = read(root / CONFIG)
     for key, value in overrides.items():
-        wanted = parse(text).values
-        text = _splice(text, key.split("."), _set_key(wanted, key, value))
-        if parse(text).values != wanted:
+        expected = parse(text).values
+        text = _splice(text, key.split("."), _set_key(expected, key, value))
+        if parse(text).values != expected:
             raise UsageError(f"--set {key}: cannot be set in the text of {CONFIG}", hint=f"edit {CONFIG}")
     return text
 
 
 def _set_key(values: dict[str, Any], key: str, text: str) -> Any:
-    """Set a dotted key to the value that YAML reads in a text; returns that value.
+    """Set a dotted key to the value that YAML reads from a text; return the value.
 
     Raises:
-        UsageError: the text is not YAML, or the key leads through what is no section.
+        UsageError: the text is not YAML, or a parent of the key is not a section.
     """
     try:
         value = parse("value:\n" + indent(text, " ")).values["value"]
@@ -51,12 +51,12 @@ def _set_key(values: dict[str, Any], key: str, text: str) -> Any:
 
 
 def _splice(text: str, path: list[str], value: Any) -> str:
-    """Put a value in the place of the old one, or behind the last key of its section."""
+    """Replace the old value, or add the key after the last key of its section."""
     from ruamel.yaml import YAML
     from ruamel.yaml.nodes import MappingNode
 
     key_node: Any = None
-    node, depth = YAML(typ="safe", pure=True).compose(text), 0  # how much of the path is in the text
+    node, depth = YAML(typ="safe", pure=True).compose(text), 0  # how many parts of the path are in the text
     for part in path:
         found = [pair for pair in node.value if pair[0].value == part] if isinstance(node, MappingNode) else []
         if not found:
@@ -83,7 +83,7 @@ def _splice(text: str, path: list[str], value: Any) -> str:
 
 
 def _end(node: Any, text: str) -> int:
-    """Where the last character of a node is, without the blank lines and comments behind it."""
+    """Return the position after a node's last character, without the blank lines and comments that follow."""
     if getattr(node, "flow_style", True) or not node.value:
         start: int = node.start_mark.index
         return start + len(text[start : node.end_mark.index].rstrip())
@@ -92,7 +92,7 @@ def _end(node: Any, text: str) -> int:
 
 
 def one_line(value: Any) -> str:
-    """A value in YAML's flow style, quoted where it must be."""
+    """Return a value in YAML's flow style, quoted if necessary."""
     from ruamel.yaml import YAML
     from ruamel.yaml.representer import SafeRepresenter
 
@@ -109,7 +109,7 @@ def one_line(value: Any) -> str:
 
 
 def dumped(yaml: Any, tree: Any) -> str:
-    """A ruamel tree as text."""
+    """Return a ruamel tree as text."""
     from io import StringIO
 
     out = StringIO()

@@ -1,4 +1,4 @@
-"""The values of `glue.yaml` that count in an environment, each with where it comes from; what is secret is masked."""
+"""The effective values of `glue.yaml` in an environment, each with its origin; secrets are masked."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class Value:
     """One value.
 
     Attributes:
-        shown: as built-ins; a password is `***`, and what a variable holds is `${NAME}`.
-        line: where it stands in `glue.yaml`; None: it is a default.
-        environment: in whose section it stands; None: in none.
-        variables: the names of those that it refers to.
-        plain: as it stands in the file; to compare with, and not to be shown.
+        shown: the value as built-ins; a password is `***`, and a variable stays `${NAME}`.
+        line: its line in `glue.yaml`; None for a default.
+        environment: the environment whose section sets it; None if none does.
+        variables: the names of the environment variables that it refers to.
+        plain: the value as in the file, for comparison only; it must not be shown.
     """
 
     shown: Any
@@ -36,35 +36,35 @@ class Value:
 
     @property
     def origin(self) -> str:
-        """In words."""
+        """Describe where the value comes from."""
         if self.line is None:
             return "default"
         return f"{CONFIG}:{self.line}" + (f" environments.{self.environment}" if self.environment else "")
 
 
 def effective(root: Path, env: str | None) -> dict[str, Value]:
-    """Every value by its dotted key, in the order of the sections; `env` as `load` takes it.
+    """Return every value by its dotted key, in the order of the sections; `env` is as for `load`.
 
     Raises:
-        ConfigError: the file is not sound, or has no such environment.
+        ConfigError: the file is not valid, or has no such environment.
     """
     document, config = parse(read(root / CONFIG)), load(root, env, tables=False, needs=())
     return {".".join(map(str, at)): _value(document, config, at, plain) for at, plain in _leaves(config, ())}
 
 
 def differences(one: dict[str, Value], other: dict[str, Value]) -> dict[str, tuple[Value | None, Value | None]]:
-    """The values that differ, by key; None where one side has no such key: there its section is empty."""
+    """Return the values that differ, by key; a side is None if it has no such key because its section is empty."""
     pairs = {key: (one.get(key), other.get(key)) for key in {**one, **other}}
     return {key: pair for key, pair in pairs.items() if _text(pair[0]) != _text(pair[1])}
 
 
 def _text(value: Value | None) -> str:
-    """To be compared: 1, 1.0 and true are not equal; an empty section is as none, for its keys say what differs."""
+    """Return a text for comparison: 1, 1.0 and true differ; an empty section equals an absent one."""
     return "" if value is None or value.plain in (None, {}) else repr(value.plain)
 
 
 def _leaves(section: Section | dict[str, Any], at: Location) -> Iterator[tuple[Location, Any]]:
-    """What is no section itself, with its location; a list is one value, and an absent section is none."""
+    """Yield every value that is not a section, with its location; a list is one value, an absent section has none."""
     names = list(type(section).model_fields) if isinstance(section, Section) else list(section)
     for name in names if at else [name for name in names if name != "environments"]:
         value = getattr(section, name) if isinstance(section, Section) else section[name]

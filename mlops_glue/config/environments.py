@@ -1,4 +1,4 @@
-"""`environments` of `glue.yaml`: sections that lie over the others, key by key, where one of them is chosen."""
+"""`environments` of `glue.yaml`: sections that override the others, key by key, in the chosen environment."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from mlops_glue.errors import ConfigError
 from mlops_glue.layout import CONFIG
 from mlops_glue.suggest import did_you_mean
 
-KINDS = ("type", "registry_type")  # keys of a store; the options of one of another kind are others
+KINDS = ("type", "registry_type")  # keys that select the kind of a store, and so its options
 
 
 def in_environment(config: Config, env: str | None) -> Config:
-    """The config, loaded without an environment, as it is in one.
+    """Return a config that was loaded without an environment as it is in environment `env`.
 
     Raises:
         ConfigError: there is no such environment.
@@ -31,15 +31,15 @@ def in_environment(config: Config, env: str | None) -> Config:
 
 
 def merged(config: Config, env: str) -> dict[str, Any]:
-    """The sections as built-ins, with those of an environment over them."""
+    """Return the sections as built-ins, overridden by those of an environment."""
     made: dict[str, Any] = _over(config.model_dump(exclude_unset=True), config.environments[env])
     return made
 
 
 def _over(below: Any, above: Any) -> Any:
-    """A mapping over another one, key by key at every depth.
+    """Override one mapping with another, key by key at every depth.
 
-    A store of another kind takes nothing from the one below: its options differ.
+    A store of another kind inherits nothing, because its options differ.
     """
     if not isinstance(below, dict) or not isinstance(above, dict):
         return above
@@ -49,14 +49,14 @@ def _over(below: Any, above: Any) -> Any:
 
 
 def misplaced_keys(config: Config) -> Iterator[Problem]:
-    """What an environment cannot change, or nothing knows."""
+    """Yield keys that an environment cannot change, and unknown keys."""
     places = [place.split(".") for place in PLACES]
     for env, sections in config.environments.items():
         yield from ((("environments", env, *at), text) for at, text in _misplaced(config, sections, (), places))
 
 
 def _misplaced(config: Config, section: dict[str, Any], at: Location, places: list[list[str]]) -> Iterator[Problem]:
-    """The same below one location; `places` are those that lie there, each as what is left of its key."""
+    """Yield misplaced keys below one location; `places` are the allowed keys there, each as the rest of its path."""
     sources = [] if config.data is None else list(config.data.sources)
     open_keys = [name for place in places for name in (sources if place[0] == "*" else place[:1])]
     for key, value in section.items():
@@ -64,7 +64,7 @@ def _misplaced(config: Config, section: dict[str, Any], at: Location, places: li
         within = [place[1:] for place in places if place[0] == key or (place[0] == "*" and key in sources)]
         if not within:
             known = sources if places[0][0] == "*" else known_keys(at)
-            problem = "is the same in every environment; only where things live may differ"
+            problem = "must be the same in every environment; only where things live may differ"
             if key not in known:
                 problem = f"unknown key ({did_you_mean(str(key), list(dict.fromkeys(open_keys)))})"
             yield here, problem
@@ -73,7 +73,7 @@ def _misplaced(config: Config, section: dict[str, Any], at: Location, places: li
 
 
 def doubled_paths(config: Config) -> Iterator[Problem]:
-    """A path that is one table here and another one there: DVC, which knows files by their paths, would mix them up."""
+    """Yield paths that name different tables in different environments: DVC identifies files by path."""
     if config.data is None:
         return
     owner = {os.path.normpath(source.path): name for name, source in config.data.sources.items()}
@@ -83,4 +83,7 @@ def doubled_paths(config: Config) -> Iterator[Problem]:
             path = places.get("path") if isinstance(places, dict) else None
             if isinstance(path, str) and owner.setdefault(os.path.normpath(path), name) != name:
                 other = owner[os.path.normpath(path)]
-                yield ("environments", env, "data", "sources", name, "path"), f"{path!r} is the table {other!r} already"
+                yield (
+                    ("environments", env, "data", "sources", name, "path"),
+                    f"{path!r} is already the path of table {other!r}",
+                )

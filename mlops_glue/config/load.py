@@ -1,4 +1,4 @@
-"""Reading and checking `glue.yaml`, for one environment or for none."""
+"""Read and check `glue.yaml`, with or without an environment."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ def load(
 
     Args:
         root: the project folder.
-        env: name of an entry of `environments`; default `GLUE_ENV`; "" for none, whatever is set.
-        tables: must the tables be there? In a new clone they are not yet.
-        needs: sections that must be there; or `A_MODEL`: a pipeline or a registered model; or `ANYTHING` of what glue
-            does, even without a pipeline.
-        text: what the file will hold; default what it holds.
+        env: name of an entry of `environments`; default `GLUE_ENV`; "" for none, even if `GLUE_ENV` is set.
+        tables: whether the tables must exist; in a new clone they do not exist yet.
+        needs: sections that are required; or `A_MODEL`: a pipeline or a registered model; or `ANYTHING`: any use of
+            glue, even without a pipeline.
+        text: the future contents of the file; default: the current contents.
 
     Raises:
         ConfigError: with every problem found, in file order.
@@ -57,7 +57,10 @@ def load(
     if config is not None:
         problems += _environment_problems(config, root, problems)
     if config is not None and tables and env and not problems:
-        own = ("environments", env)  # its tables count, and those that it puts elsewhere are wrong in its own lines
+        own = (
+            "environments",
+            env,
+        )  # check this environment's tables; problems of a path that it overrides have its lines
         for location, problem in missing_tables(in_environment(config, env), root):
             problems.append(((*own, *location) if (*own, *location) in document.lines else location, problem))
     only = only_does(config) if config is not None and needs and not problems else None
@@ -73,20 +76,20 @@ def load(
 
 
 def validate(values: dict[str, Any], root: Path, *, tables: bool) -> tuple[Config | None, list[Problem]]:
-    """The config of sections as built-ins, None where a key is wrong; and every problem.
+    """Build the config from sections as built-ins; return it, or None if a key is wrong, and every problem.
 
-    The sections are checked against each other where all keys are sound.
+    The sections are checked against each other only if all keys are valid.
     """
     try:
         config = Config.model_validate(values)
     except ValidationError as error:
-        # one problem a place: a value that fits no branch of a union fails each of them
+        # one problem per location: a value that fits no branch of a union fails each branch
         return None, list(dict(_pydantic_problem(values, details) for details in reversed(error.errors())).items())
     return config, list(cross_checks(config, root, tables=tables))
 
 
 def _environment_problems(config: Config, root: Path, known: list[Problem]) -> Iterator[Problem]:
-    """What is wrong with the config in each environment, and is not known already."""
+    """Yield problems of the config in each environment that are not known already."""
     found = list(misplaced_keys(config))
     yield from found or doubled_paths(config)
     for env in config.environments:
@@ -97,19 +100,19 @@ def _environment_problems(config: Config, root: Path, known: list[Problem]) -> I
 
 
 def only_does(config: Config) -> tuple[str, str] | None:
-    """What a project without a pipeline does, and its command; None where it has a pipeline, or does nothing."""
+    """Describe what a project without a pipeline does, and its command; None if it has a pipeline or does nothing."""
     given = config.model_fields_set
     if {"data", "train"} & given:
         return None
     if {"registry", "serve", "package"} & given:
-        return f"serves {config.model_name}", "glue serve; a newer version of it: glue adopt .. --model NAME/VERSION"
+        return f"serves {config.model_name}", "glue serve; to add a newer version: glue adopt .. --model NAME/VERSION"
     if "tracking" in given:
         return "tracks", "glue track -- python train.py"
     return ("monitors", "glue monitor --reference TABLE --current TABLE") if "monitor" in given else None
 
 
 def located(root: Path, error: ConfigError) -> ConfigError:
-    """An error whose problems begin with `glue.yaml a.b.c: …`, with the line of each such key."""
+    """Return the error with a line number added to each problem that begins with `glue.yaml a.b.c: …`."""
     document = parse(read(root / CONFIG))
 
     def with_line(key: re.Match[str]) -> str:
@@ -121,13 +124,13 @@ def located(root: Path, error: ConfigError) -> ConfigError:
 
 
 def _worded(problem: Problem) -> str:
-    """`section.key: what is wrong`."""
+    """Format a problem as `section.key: what is wrong`."""
     location, text = problem
     return f"{'.'.join(map(str, location))}: {text}"
 
 
 def _pydantic_problem(values: dict[str, Any], error: ErrorDetails) -> Problem:
-    """One error of pydantic's, with the location that the file has."""
+    """Convert an error of pydantic's to a problem, with its location in the file."""
     location, value = _in_file(values, error)
     if error["type"] == "extra_forbidden":
         return location, f"unknown key ({did_you_mean(str(location[-1]), known_keys(location[:-1]))})"
@@ -136,17 +139,17 @@ def _pydantic_problem(values: dict[str, Any], error: ErrorDetails) -> Problem:
     pattern = error.get("ctx", {}).get("pattern")
     text = error["msg"].removeprefix("Value error, ").replace("Input should be", "should be")
     if error["type"] in ("model_type", "dict_type"):
-        text = "should be a section, with keys of its own"
+        text = "should be a section with keys"
     elif error["type"] == "string_pattern_mismatch":
         text = PATTERN_HELP.get(str(pattern), text)
-    # a URL may hold a secret, and so may a text in the place of a variable's name
+    # a URL may contain a secret, and so may text written instead of a variable's name
     may_be_secret = "://" in str(value) or pattern == VARIABLE
     is_shown = not (may_be_secret or value is None or isinstance(value, dict | list))
     return location, f"{text}, not {value!r}" if is_shown else text
 
 
 def _in_file(values: Any, error: ErrorDetails) -> tuple[Location, Any]:
-    """The location of an error and the value there, without the branches of unions that pydantic adds."""
+    """Return the location of an error and the value there, without the union branches that pydantic adds."""
     location: Location = ()
     for part in error["loc"]:
         with contextlib.suppress(LookupError, TypeError):

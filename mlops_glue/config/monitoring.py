@@ -1,4 +1,4 @@
-"""`monitor`: when served data has drifted, where labels come from, who is alerted, when a model is trained again."""
+"""`monitor`: limits of drift, the source of labels, alerts, and retraining."""
 
 from __future__ import annotations
 
@@ -14,17 +14,21 @@ class LabelTable(Section):
 
     path: str | None = Field(default=None, description="a table, or a folder of tables, relative to the project")
     url: str | None = Field(default=None, description="postgresql://… or duckdb:///file, as ${NAME}; needs query")
-    query: str | None = Field(default=None, description="SQL that gives the table")
-    id: str | None = Field(default=None, description="column with the id of the request that a label belongs to")
-    matches: str = Field(default="glue_request_id", description="the log's column that `id` names, or glue_caller_id")
+    query: str | None = Field(default=None, description="SQL that returns the table")
+    id: str | None = Field(default=None, description="column with the request id of the labelled prediction")
+    matches: str = Field(
+        default="glue_request_id",
+        description="column of the log that `id` refers to: glue_request_id or glue_caller_id",
+    )
     row: str | None = Field(
-        default=None, description="with id: column with the row's number in a request of several rows"
+        default=None, description="with id: column with the row number within a request of several rows"
     )
-    entity: str | None = Field(default=None, description="without id: column that identifies whom a label is about")
+    entity: str | None = Field(default=None, description="without id: column that identifies the subject of a label")
     timestamp: str | None = Field(
-        default=None, description="column with the time of a label; with entity it belongs to predictions at or before"
+        default=None,
+        description="column with the time of a label; with entity, a label belongs to predictions at or before it",
     )
-    target: str | None = Field(default=None, description="column with the label; default data.labels.target")
+    target: str | None = Field(default=None, description="column with the label; default: data.labels.target")
 
     @model_validator(mode="after")
     def _complete(self) -> LabelTable:
@@ -33,76 +37,83 @@ class LabelTable(Section):
         if (self.url is None) != (self.query is None):
             raise ValueError("url and query go together")
         if (self.id is None) == (self.entity is None):
-            raise ValueError("give either id or entity: what says which prediction a label is of")
+            raise ValueError("give either id or entity, to match labels with predictions")
         return self
 
 
 class Performance(Section):
-    """When a model performs worse than on its holdout."""
+    """When a model counts as performing worse than on its holdout."""
 
-    metric: str | None = Field(default=None, description="default: promote.metric")
+    metric: str | None = Field(default=None, description="metric to monitor; default: promote.metric")
     drop: NonNegativeFloat = Field(
-        default=0.05, description="alert when the metric is worse than the holdout's by more, and not by chance"
+        default=0.05,
+        description="alert if the metric is worse than on the holdout by more than this, and not by chance",
     )
-    min_labelled: PositiveInt = Field(default=100, description="with fewer labels the metric is estimated")
+    min_labelled: PositiveInt = Field(
+        default=100, description="minimum number of labels; with fewer, the metric is estimated"
+    )
 
 
 class Webhook(Section):
-    """An address that gets alerts as JSON, signed as standardwebhooks.com specifies."""
+    """An address that receives alerts as JSON, signed as standardwebhooks.com specifies."""
 
     url: HttpUrl = Field(description="https://…, or ${NAME}")
-    secret: Variable | None = Field(default=None, description="${NAME} of the variable that holds the key")
+    secret: Variable | None = Field(default=None, description="${NAME} of the variable that contains the key")
 
 
 class Alerts(Section):
-    """Who gets alerts: when an incident begins, when it becomes worse, when it is over."""
+    """Who receives alerts when an incident begins, becomes worse, or ends."""
 
     channels: list[str] = Field(default=[], description="Apprise URLs (mailto://…, slack://…), as ${NAME}")
-    webhooks: list[Webhook] = Field(default=[], description="addresses that get them as signed JSON")
-    cooldown: Span = Field(default="24h", description="between two alerts about one incident")
-    timeout_s: PositiveFloat = Field(default=20.0, description="for all channels, with all attempts")
+    webhooks: list[Webhook] = Field(default=[], description="addresses that receive alerts as signed JSON")
+    cooldown: Span = Field(default="24h", description="minimum time between two alerts about one incident")
+    timeout_s: PositiveFloat = Field(default=20.0, description="time for all channels, including retries")
 
 
 class Retrain(Section):
-    """What `on_alert: [retrain]` may do."""
+    """Limits of `on_alert: [retrain]`."""
 
     data: Literal["append", "reread"] = Field(
         default="append",
-        description="append: labelled rows of the log are added to the labels' table; reread: it is read as it is",
+        description="append: add labelled rows of the log to the labels' table; reread: read that table as it is",
     )
-    cooldown: Span = Field(default="24h", description="between two retrainings")
-    min_labelled: PositiveInt = Field(default=500, description="labelled rows since the last one")
+    cooldown: Span = Field(default="24h", description="minimum time between two retrainings")
+    min_labelled: PositiveInt = Field(
+        default=500, description="minimum number of labelled rows since the last retraining"
+    )
     max_refused: PositiveInt = Field(
-        default=3, description="refused candidates in a row that stop retraining until glue monitor --resume"
+        default=3,
+        description="stop retraining after this many refused candidates in a row, until glue monitor --resume",
     )
 
 
 class Drift(Section):
-    """When what is served counts as drifted."""
+    """When served data counts as drifted."""
 
-    share: Fraction = Field(
-        default=0.3, description="alert when drifted columns have more than this share of the weight"
-    )
+    share: Fraction = Field(default=0.3, description="alert if drifted columns have more than this share of the weight")
     weights: Literal["importance", "equal"] = Field(
-        default="importance", description="importance: a column counts by its importance to the model"
+        default="importance", description="importance: weight each column by its importance to the model"
     )
-    prediction: bool = Field(default=True, description="alert when the predictions drift")
-    target: bool = Field(default=False, description="alert when the known labels drift")
+    prediction: bool = Field(default=True, description="alert if the predictions drift")
+    target: bool = Field(default=False, description="alert if the known labels drift")
     number: PositiveFloat = Field(
-        default=0.2, description="distance of a drifted number: Wasserstein, in standard deviations"
+        default=0.2,
+        description="distance from which a number counts as drifted: Wasserstein, in standard deviations",
     )
-    category: Share = Field(default=0.1, description="distance of a drifted category: Jensen-Shannon")
-    nulls: Share = Field(default=0.1, description="difference in the share of nulls")
+    category: Share = Field(default=0.1, description="distance from which a category counts as drifted: Jensen-Shannon")
+    nulls: Share = Field(default=0.1, description="difference in the share of nulls that counts as drift")
 
 
 class Monitor(Section):
-    """What was served is compared with what the version that served it was trained on."""
+    """How served data is compared with the training data of the version that served it."""
 
-    last: Window = Field(default="7d", description="the window: 12h, 7d or 4w")
-    min_rows: PositiveInt = Field(default=200, description="with fewer rows there is no verdict")
+    last: Window = Field(default="7d", description="window to check: 12h, 7d or 4w")
+    min_rows: PositiveInt = Field(default=200, description="minimum number of rows; with fewer, there is no verdict")
     drift: Drift = Drift()
-    labels: LabelTable | None = Field(default=None, description="where the truth arrives, for the performance")
+    labels: LabelTable | None = Field(default=None, description="where the true labels arrive, to measure performance")
     performance: Performance = Performance()
-    on_alert: list[Literal["retrain"]] = Field(default=[], description="what is done besides alerting")
+    on_alert: list[Literal["retrain"]] = Field(
+        default=[], description="action on an alert, in addition to the alert itself"
+    )
     alerts: Alerts = Alerts()
     retrain: Retrain = Retrain()

@@ -1,4 +1,4 @@
-"""Names of third parties that an editor completes in `glue.yaml`; others are taken too."""
+"""Third-party names that editors complete in `glue.yaml`; other names are accepted too."""
 
 ESTIMATORS = [
     "sklearn.ensemble.HistGradientBoostingClassifier",
@@ -22,7 +22,7 @@ ESTIMATORS = [
     "catboost.CatBoostClassifier",
     "catboost.CatBoostRegressor",
 ]
-EXPECTATIONS = [  # of Great Expectations 1.24; a test compares them with what is installed
+EXPECTATIONS = [  # Great Expectations 1.24; a test compares them with the installed version
     "expect_column_distinct_values_to_be_in_set",
     "expect_column_distinct_values_to_contain_set",
     "expect_column_distinct_values_to_equal_set",

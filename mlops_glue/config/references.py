@@ -1,4 +1,4 @@
-"""`${NAME}` in `glue.yaml`: which variables of the environment it refers to, and their values at the moment of use."""
+"""`${NAME}` in `glue.yaml`: the environment variables that it refers to, and their values at the time of use."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ Value = TypeVar("Value")
 
 
 def references(value: Any) -> list[str]:
-    """The names of the variables that a section, as built-ins, refers to; sorted."""
+    """Return the sorted names of the variables that a section, as built-ins, refers to."""
     return sorted(set(secrets.REFERENCE.findall(json.dumps(value, default=str))))
 
 
 def resolve(value: Value, where: str) -> Value:
-    """Replace each `${NAME}` in text, at any depth of built-ins. Nobody may keep or print the result.
+    """Replace each `${NAME}` in text, at any depth of built-ins. The result must not be stored or printed.
 
-    `where` is the value's key in `glue.yaml`, or an option of the command line.
+    `where` is the value's key in `glue.yaml`, or a command-line option.
 
     Raises:
-        ConfigError: a variable is not set, or empty; the message has its name, never a value.
+        ConfigError: a variable is not set, or is empty; the message contains its name, never a value.
     """
     resolved: Any = value
     if isinstance(value, dict):
@@ -41,7 +41,7 @@ def _variable(name: str, where: str) -> str:
     secrets.note([name])
     value = os.environ.get(name)
     if not value:
-        # GitHub gives a job an empty text for a secret that does not exist, or that a fork does not get
+        # GitHub passes an empty value for a secret that does not exist or that a fork may not read
         problem = f"environment variable {name} is {'not set' if value is None else 'empty'}"
         place = where if where.startswith("--") else f"{CONFIG} {where}"
         raise ConfigError([f"{place}: {problem}"], hint=f"export {name}=…")
@@ -49,10 +49,10 @@ def _variable(name: str, where: str) -> str:
 
 
 def remote_url(config: Config) -> str | None:
-    """Where DVC's remote is; None leaves it to `.dvc/config`."""
+    """Return the URL of DVC's remote; None leaves it to `.dvc/config`."""
     return resolve(config.data.remote, "data.remote")
 
 
 def tracking_uri(config: Config) -> str | None:
-    """Where MLflow keeps runs; None is the project's own database."""
+    """Return MLflow's tracking URI; None stands for the project's own database."""
     return resolve(config.tracking.uri, "tracking.uri")

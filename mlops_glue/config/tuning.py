@@ -1,4 +1,4 @@
-"""`tune`: how parameters of the estimator are searched for."""
+"""`tune`: the search for parameters of the estimator."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ Scalar = bool | int | float | str | None
 
 
 class Range(Section):
-    """The values that a parameter may have: numbers from one to another, whole where both are, or one of several."""
+    """Values to search: numbers from `low` to `high` (integers if both are), or a list of choices."""
 
-    low: int | float | None = Field(default=None, description="the smallest value")
-    high: int | float | None = Field(default=None, description="the largest value")
+    low: int | float | None = Field(default=None, description="smallest value")
+    high: int | float | None = Field(default=None, description="largest value")
     log: bool | None = Field(
-        default=None, description="search by ratio; default where low is above 0 and high ten times it"
+        default=None,
+        description="search on a log scale; default: true if low is above 0 and high is at least ten times low",
     )
     choices: Annotated[list[Scalar], Field(min_length=1)] | None = Field(
-        default=None, description="the values to choose from, instead of low and high"
+        default=None, description="values to choose from, instead of low and high"
     )
 
     @model_validator(mode="after")
@@ -28,7 +29,7 @@ class Range(Section):
         if self.choices is None and (self.low is None or self.high is None):
             raise ValueError("give low and high, or choices")
         if self.choices is not None and (self.low, self.high, self.log) != (None, None, None):
-            raise ValueError("choices stand alone, without low, high and log")
+            raise ValueError("choices cannot be combined with low, high or log")
         if self.low is not None and self.high is not None and not self.low < self.high:
             raise ValueError(f"low {self.low:g} is not below high {self.high:g}")
         if self.log and self.low is not None and self.low <= 0:
@@ -45,15 +46,15 @@ def _in_long_form(value: Any) -> Any:
 
 
 class Tune(Section):
-    """The search of `glue tune`, which cross-validates on the training rows alone."""
+    """The search of `glue tune`, which cross-validates on the training rows only."""
 
-    trials: PositiveInt = Field(default=50, description="how many sets of parameters are tried")
-    timeout: Span | None = Field(default=None, description="start no trial after so long: 90s, 15m, 2h")
-    folds: Annotated[int, Field(ge=2, le=20)] = Field(default=5, description="of the cross-validation")
+    trials: PositiveInt = Field(default=50, description="number of parameter sets to try")
+    timeout: Span | None = Field(default=None, description="start no trials after this time: 90s, 15m, 2h")
+    folds: Annotated[int, Field(ge=2, le=20)] = Field(default=5, description="number of folds of the cross-validation")
     space: dict[str, Annotated[Range, BeforeValidator(_in_long_form, json_schema_input_type=list[float] | Range)]] = (
         Field(
             default={},
-            description="by parameter of train.params: [low, high], {low, high, log: true}, or {choices: [...]}; "
-            "default: that of the estimator's class, where glue knows it",
+            description="values by parameter of train.params: [low, high], {low, high, log: true} or {choices: [...]}; "
+            "default: glue's own space for the estimator's class, if it has one",
         )
     )

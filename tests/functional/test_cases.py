@@ -425,7 +425,7 @@ FAILS += "def build():\n    return Mine()\n"
 MISTAKES: dict[str, tuple[Callable[[Path], None], int, list[str]]] = {
     "a tab": (_yaml("  test_size", "\ttest_size"), 2, ["is not YAML: found character"]),
     "a wrong indent": (_yaml("  test_size", "   test_size"), 2, ["is not YAML"]),
-    "a key twice": (_yaml("split:", "project: p\nsplit:"), 2, ["has project a second time; line 3 has it too"]),
+    "a key twice": (_yaml("split:", "project: p\nsplit:"), 2, ["repeats the key project of line 3"]),
     "an unknown key": (
         _yaml("test_size", "tset_size"),
         2,
@@ -448,7 +448,7 @@ MISTAKES: dict[str, tuple[Callable[[Path], None], int, list[str]]] = {
     "both sides of a merge in dvc.yaml": (
         _file("dvc.yaml", lambda t: t + MERGE),
         2,
-        ["holds both sides of a git merge"],
+        ["contains both sides of a git merge"],
     ),
     "an estimator that is not there": (
         _yaml("estimator: model:build", "estimator: model:bild"),
@@ -531,7 +531,7 @@ MISTAKES: dict[str, tuple[Callable[[Path], None], int, list[str]]] = {
         ["target 'y' holds string ('yes', 'no'), not numbers", "hint: ", "task: multiclass"],
     ),
     "few rows now": (_data(lambda t: t.head(3)), 1, ["expect_table_row_count_to_be_between"]),
-    "a table gone": (lambda r: (r / "data/raw/t.csv").unlink(), 2, ["'data/raw/t.csv' is not there (run: dvc pull)"]),
+    "a table gone": (lambda r: (r / "data/raw/t.csv").unlink(), 2, ["'data/raw/t.csv' does not exist (run: dvc pull)"]),
     "an empty suite": (
         _file("glue.yaml", lambda t: re.sub(r"validation:.*?\n\n", "validation: {t: []}\n\n", t, flags=re.DOTALL)),
         2,

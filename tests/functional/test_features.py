@@ -155,7 +155,7 @@ REFUSED: dict[str, tuple[Callable[[Path], None], int, str]] = {
     "a delay that is none": (
         in_file(CONFIG, ("delay: 1s", "delay: soon")),
         2,
-        "features.delay: should be seconds, not below 0, or a length of time like 90s, 5m or 1h, not 'soon'",
+        "features.delay: should be a number of seconds (0 or more) or a duration like 90s, 5m or 1h, not 'soon'",
     ),
     "rows of the very moments of the labels": (
         lambda root: (with_transform(root), edit(root / CONFIG, ("  delay: 1s", "  delay: 0")))[0],

@@ -104,7 +104,7 @@ def test_a_project_goes_to_gitlab_and_back(tmp_path: Path, glue: Glue) -> None:
     glue("ci", "--for", "github", cwd=root)
     assert (root / ".github/workflows/train.yml").exists() and not (root / ".gitlab-ci.yml").exists()
     (root / "glue.yaml").write_text(text.replace('"env": "prod"', '"env": "prod", "service": "gitlab", "cloud": "aws"'))
-    assert "ci.cloud: is a login of GitHub's jobs" in glue("ci", cwd=root, code=2).stderr
+    assert "ci.cloud: is a login for GitHub's jobs" in glue("ci", cwd=root, code=2).stderr
 
 
 STANDS_IN = """#!/bin/sh

@@ -171,11 +171,11 @@ REFUSED: dict[str, tuple[list[str], int, str, str]] = {  # what else is given, a
     "no such file": (["--query", "order.sql"], 2, "--query order.sql: no such file", "did you mean 'orders.sql'"),
     "a file in Latin-1": (["--query", "latin.sql"], 2, "--query latin.sql: is not UTF-8", "iconv -f WINDOWS-1252"),
     "no such database": (["--url", "duckdb:///gone.db"], 4, "gone.db: no such file", "duckdb:///"),
-    "another URL": (["--url", "mysql://db/shop"], 2, "--url: is no postgresql:// or duckdb:// URL", "export"),
+    "another URL": (["--url", "mysql://db/shop"], 2, "--url: is not a postgresql:// or duckdb:// URL", "export"),
     "a password": (
         ["--url", LITERAL],
         2,
-        "--url: has a password in it; put the URL into a variable",
+        "--url: contains a password; put the URL into an environment variable",
         "'.{DATABASE_URL}'",
     ),
     "what the shell put in": (

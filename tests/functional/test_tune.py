@@ -107,7 +107,7 @@ def states(project: Path) -> Counter[str]:
 
 def test_what_cannot_be_searched(project: Path, glue: Glue) -> None:
     for words, problem in {
-        ("--timeout", "soon"): "--timeout soon: should be a length of time like 90s",
+        ("--timeout", "soon"): "--timeout soon: should be a duration like 90s",
         ("--estimator", "sklearn.svm.NuSVC"): "--estimator sklearn.svm.NuSVC: no search space is known for it",
     }.items():
         assert problem in glue("tune", *words, cwd=project, code=2).stderr

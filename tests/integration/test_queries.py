@@ -151,7 +151,7 @@ def test_no_permission_no_server_no_password(schema: str, tmp_path: Path) -> Non
         f"postgresql://{schema}:s3cret@{POSTGRES}/test": f"permission denied for schema {schema}",
         "postgresql://me:s3cret@127.0.0.1:1/x": "Connection refused",
         "postgresql://me:s3cret@h:bad/x?y=z": "postgresql: ",
-        "mysql://me:s3cret@h/x": "is no postgresql:// or duckdb:// URL",
+        "mysql://me:s3cret@h/x": "is not a postgresql:// or duckdb:// URL",
     }
     for url, said in urls.items():
         with pytest.raises(GlueError) as error:
@@ -335,8 +335,8 @@ def test_what_glue_yaml_may_say(project: Path, glue: Glue) -> None:
     assert "is there already, and no query made it" in done.stderr and mine.read_bytes() == content
     url = '"${SHOP_URL}"'
     for change, said in {
-        (url, '"postgresql://me:s3cret@db/shop"'): "data.sources.orders.url: has a password in it",
-        (url, '"mysql://db/shop"'): "data.sources.orders.url: is no postgresql:// or duckdb:// URL",
+        (url, '"postgresql://me:s3cret@db/shop"'): "data.sources.orders.url: contains a password",
+        (url, '"mysql://db/shop"'): "data.sources.orders.url: is not a postgresql:// or duckdb:// URL",
         ("path: data/raw/orders.parquet", "path: orders.csv"): "are kept in a .parquet file, not in orders.csv",
         (f"url: {url}, ", ""): "url and query go together",
     }.items():

@@ -197,13 +197,13 @@ def test_what_is_learned_is_the_same_everywhere() -> None:
         lines = text_of(tree).splitlines()
         problems = outcome(tree, "")[1]
         at = 1 + max(n for n, line in enumerate(lines) if line.strip().startswith(f"{name}:"))
-        reason = "is the same in every environment; only where things live may differ"
+        reason = "must be the same in every environment; only where things live may differ"
         assert f"glue.yaml:{at} environments.prod.{name}: {reason}" in problems, (field, problems)
     of_features = [("features", key) for key in ("transform", "use", "repo", "number", "unmatched")]
     for name, key in [*of_features, ("registry", "model"), ("data", "labels")]:
         problems = outcome({**BASE, "environments": {"prod": {name: {key: "x"}}}}, "")[1]
         assert [one.partition(" ")[2].partition(":")[0] for one in problems] == [f"environments.prod.{name}.{key}"]
-        assert "is the same in every environment" in problems[0]
+        assert "must be the same in every environment" in problems[0]
     (problem,) = outcome({**BASE, "environments": {"prod": {"serve": {"pord": 1}}}}, "")[1]
     assert problem.endswith("environments.prod.serve.pord: unknown key (did you mean 'port'?)")
 

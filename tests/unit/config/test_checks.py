@@ -35,38 +35,38 @@ from tests.support.configs import GOOD, TREE, load, problems
         ("train: {weight: y}\n", "glue.yaml:7 train.weight: 'y' is the target"),
         (
             "train: {weight: w}\nfeatures: {number: [w]}\n",
-            "features.number: 'w' is train.weight, and so no feature: remove it from this list",
+            "features.number: 'w' is train.weight, which cannot be a feature: remove it from this list",
         ),
         (
             "train: {weight: w}\nmonitor: {on_alert: [retrain], labels: {path: a, id: b}}\n",
-            "train.weight: is not in the log, whose rows a retraining adds: monitor: {retrain: {data: reread}}",
+            "train.weight: is not in the log, whose rows a retraining would add: monitor: {retrain: {data: reread}}",
         ),
         (
             "evaluate: {metrics: [f1]}\nmonitor: {performance: {metric: recall}}\n",
             "'recall' is not in evaluate.metrics",
         ),
-        ("monitor: {on_alert: [retrain]}\n", "monitor.labels says where the truth is"),
+        ("monitor: {on_alert: [retrain]}\n", "needs labelled rows of the log: set monitor.labels"),
         ("monitor: {on_alert: [page]}\n", "glue.yaml:10 monitor.on_alert.0: should be 'retrain', not 'page'"),
         ("monitor: {labels: {path: a, url: b, id: c}}\n", "give path, or url and query"),
-        ("monitor: {labels: {path: a}}\n", "give either id or entity: what says which prediction a label is of"),
+        ("monitor: {labels: {path: a}}\n", "give either id or entity, to match labels with predictions"),
         ("monitor: {labels: {path: a, id: b, entity: c}}\n", "give either id or entity"),
         (
             "serve: {log: {omit: [who]}}\nmonitor: {labels: {path: a, entity: who}}\n",
-            "monitor.labels.entity: 'who' is not in the log as it is; give id instead",
+            "monitor.labels.entity: 'who' is hashed or omitted in the log; give id instead",
         ),
-        ("monitor: {alerts: {webhooks: [{url: u, secret: plain}]}}\n", "name a variable of the environment"),
-        ("monitor: {alerts: {cooldown: soon}}\n", "monitor.alerts.cooldown: should be a length of time like 90s"),
+        ("monitor: {alerts: {webhooks: [{url: u, secret: plain}]}}\n", "name an environment variable"),
+        ("monitor: {alerts: {cooldown: soon}}\n", "monitor.alerts.cooldown: should be a duration like 90s"),
         (
             "monitor: {performance: {metric: f2}}\n",
             "'f2' is not in evaluate.metrics, so it has no value on the holdout",
         ),
         (
             "evaluate: {metrics: [recall_at_50]}\nmonitor: {performance: {metric: recall_at_50}}\n",
-            "monitor.performance.metric: 'recall_at_50' is of so many rows, and a window has more or fewer than the",
+            "monitor.performance.metric: 'recall_at_50' counts a fixed number of rows, and a window's size differs",
         ),
         (
             "promote: {metric: recall_at_50}\nmonitor: {labels: {path: a, id: b}}\n",
-            "monitor.performance.metric: 'recall_at_50' is of so many rows",
+            "monitor.performance.metric: 'recall_at_50' counts a fixed number of rows",
         ),
         ("evaluate: {metrics: [mcc]}\n", "no metric 'mcc' for a binary task (did you mean 'matthews_corrcoef'?)"),
         ("evaluate: {metrics: [auc_score]}\n", "no metric 'auc_score' for a binary task (did you mean 'roc_auc'?)"),
@@ -83,30 +83,33 @@ from tests.support.configs import GOOD, TREE, load, problems
         ),
         (
             "evaluate: {metrics: [f1, {function: my:f1, higher_is_better: true}]}\n",
-            "evaluate.metrics: there is another metric 'f1'; give yours a {name: my_f1}",
+            "evaluate.metrics: there is another metric named 'f1'; rename yours: {name: my_f1}",
         ),
         (
             "evaluate: {metrics: [{function: 'a:g', higher_is_better: true}, "
             "{function: 'b:g', higher_is_better: true}]}\n",
-            "evaluate.metrics: there is another metric 'g'; give yours a {name: my_g}",
+            "evaluate.metrics: there is another metric named 'g'; rename yours: {name: my_g}",
         ),
         (
             "evaluate: {cost: {false_positve: 1, false_negative: 2}}\n",
             "evaluate.cost.false_positve: unknown key (did you mean 'false_positive'?)",
         ),
         ("evaluate: {cost: {false_positive: 1}}\n", "evaluate.cost.false_negative: is required"),
-        ("evaluate: {cost: 3}\n", "evaluate.cost: should be a section, with keys of its own, not 3"),
+        ("evaluate: {cost: 3}\n", "evaluate.cost: should be a section with keys, not 3"),
         ("evaluate: {cost: {no: {yes: much}}}\n", "evaluate.cost.no.yes: should be a valid number, not 'much'"),
         (
             "evaluate: {decision_threshold: {by: roc_auc}}\n",
-            "evaluate.decision_threshold.by: 'roc_auc' takes the probabilities, so that no threshold makes it better",
+            "evaluate.decision_threshold.by: 'roc_auc' is computed from the probabilities, so no threshold improves it",
         ),
-        ("evaluate: {decision_threshold: {by: mcc}}\n", "no metric 'mcc' of two classes (did you mean 'matthews_"),
+        ("evaluate: {decision_threshold: {by: mcc}}\n", "no binary metric 'mcc' (did you mean 'matthews_"),
         ("evaluate: {decision_threshold: {by: cost}}\n", "'cost' (it needs evaluate.cost: {false_positive: 1, fa"),
-        ("evaluate: {decision_threshold: {by: recall}}\n", "recall alone is no choice: give min_precision too"),
+        (
+            "evaluate: {decision_threshold: {by: recall}}\n",
+            "recall alone would be optimized trivially: also give min_precision",
+        ),
         ("evaluate: {decision_threshold: {min_recall: 0.5}}\n", "evaluate.decision_threshold.by: is required"),
         ("evaluate: {decision_threshold: 1}\n", "decision_threshold: should be less than 1, not 1"),
-        ("monitor: {drift: 3}\n", "monitor.drift: should be a section, with keys of its own"),
+        ("monitor: {drift: 3}\n", "monitor.drift: should be a section with keys"),
     ],
 )
 def test_sections_are_checked_against_each_other(tmp_path: Path, more: str, said: str) -> None:
@@ -152,7 +155,7 @@ def test_a_sound_config_passes(tmp_path: Path, more: str) -> None:
 def test_whose_login_a_registry_takes(image: str | None, login: str | None, tmp_path: Path) -> None:
     assert config.registry_of(image) == login
     if login in ("aws", "gcp", "azure"):
-        said = f"8 ci.image: its registry takes a login of {login}'s (ci: {{cloud: {login}}})"
+        said = f"8 ci.image: its registry needs a login to {login} (ci: {{cloud: {login}}})"
         assert problems(tmp_path, f"{TREE}ci: {{image: {image}}}\n") == [said]
 
 
@@ -162,10 +165,10 @@ def test_tables_that_are_not_there(tmp_path: Path) -> None:
     (tmp_path / "gone.csv.dvc").write_text("")
     (tmp_path / "empty.csv").write_text("")
     assert problems(tmp_path, text) == [
-        "6 data.sources.a.path: 'raw/x.csv' is not there (no such file)",
-        "7 data.sources.b.path: 'gone.csv' is not there (run: dvc pull)",
+        "6 data.sources.a.path: 'raw/x.csv' does not exist (no such file)",
+        "7 data.sources.b.path: 'gone.csv' does not exist (run: dvc pull)",
         "8 data.sources.c.path: 'empty.csv' is empty",
-        "9 data.sources.d.path: 't.cs' is not there (did you mean 't.csv'?)",
+        "9 data.sources.d.path: 't.cs' does not exist (did you mean 't.csv'?)",
     ]
     assert load(tmp_path, text, tables=False).project == "demo"
 
@@ -176,16 +179,16 @@ def test_features_of_feast_are_checked_against_the_rest(tmp_path: Path) -> None:
     assert problems(tmp_path, untimed + more) == [
         "8 features.repo: no feature_store.yaml in 'feature_repo' (a Feast repository has one)",
         "8 features.use.1: 'x' is not view:feature",
-        "8 features.use.2: 'v:a' stands there twice",
-        "8 features.use: a join as of a time needs data.sources.t.timestamp",
+        "8 features.use.2: 'v:a' is listed twice",
+        "8 features.use: a point-in-time join needs data.sources.t.timestamp",
     ]
     (tmp_path / "feature_repo").mkdir()
     (tmp_path / "feature_repo/feature_store.yaml").write_text("")
     (tmp_path / "table.csv").write_text("x\n1\n")
     sources = "    table: {path: table.csv}\n    u: {path: table.csv, timestamp: [a, b, c]}\n"
     assert problems(tmp_path, TREE.replace("  labels", sources + "  labels") + more.replace("x, 'v:a'", "'w:a'")) == [
-        "6 data.sources.table: is a name that glue uses; rename the source",
-        "7 data.sources.u.timestamp: one column says when a feature was so",
+        "6 data.sources.table: is a name reserved by glue; rename the source",
+        "7 data.sources.u.timestamp: must be a single column for a feature table",
     ]
     assert load(tmp_path, TREE + "features: {use: a_service, transform: 'a:b'}\n").features.use == "a_service"
 
@@ -193,11 +196,15 @@ def test_features_of_feast_are_checked_against_the_rest(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("task", "threshold", "said"),
     [
-        ("regression", "0.2", "is of classes, and data.labels.task is regression"),
-        ("regression", "{by: cost}", "is of classes, and data.labels.task is regression"),
-        ("multiclass", "0.2", "of several classes there is no threshold, but {by: cost}: the class of the least cost"),
-        ("multiclass", "{by: f1}", "of several classes there is no threshold, but {by: cost}"),
-        ("multiclass", "{by: cost, min_recall: 0.2}", "of several classes there is no threshold, but {by: cost}"),
+        ("regression", "0.2", "applies to classes, but data.labels.task is regression"),
+        ("regression", "{by: cost}", "applies to classes, but data.labels.task is regression"),
+        (
+            "multiclass",
+            "0.2",
+            "a multiclass task has no threshold; use {by: cost} to pick the class with the lowest cost",
+        ),
+        ("multiclass", "{by: f1}", "a multiclass task has no threshold; use {by: cost}"),
+        ("multiclass", "{by: cost, min_recall: 0.2}", "a multiclass task has no threshold; use {by: cost}"),
         ("multiclass", "{by: cost}", ""),
     ],
 )

@@ -70,11 +70,14 @@ def test_an_environment_lies_over_the_rest_key_by_key(tmp_path: Path, monkeypatc
     [
         (
             "environments: {prod: {train: {seed: 1}}}\n",
-            ["8 environments.prod.train: is the same in every environment; only where things live may differ"],
+            ["8 environments.prod.train: must be the same in every environment; only where things live may differ"],
         ),
         (
             "environments: {prod: {features: {use: a}}}\n",
-            ["8 environments.prod.features.use: is the same in every environment; only where things live may differ"],
+            [
+                "8 environments.prod.features.use: must be the same in every environment; "
+                "only where things live may differ"
+            ],
         ),
         (
             "environments:\n  prod:\n    serve: {prt: 1}\n",
@@ -86,15 +89,15 @@ def test_an_environment_lies_over_the_rest_key_by_key(tmp_path: Path, monkeypatc
         ),
         (
             "environments: {prod: {monitor: {labels: {path: a}}}}\n",
-            ["8 environments.prod.monitor.labels: give either id or entity: what says which prediction a label is of"],
+            ["8 environments.prod.monitor.labels: give either id or entity, to match labels with predictions"],
         ),
         (
             "serve: {log: {omit: [who]}}\nenvironments:\n  prod:\n    monitor: {labels: {path: a, entity: who}}\n",
-            ["11 environments.prod.monitor.labels.entity: 'who' is not in the log as it is; give id instead"],
+            ["11 environments.prod.monitor.labels.entity: 'who' is hashed or omitted in the log; give id instead"],
         ),
         (
             "monitor: {labels: {path: a, entity: who}}\nenvironments:\n  prod:\n    serve: {log: {omit: [who]}}\n",
-            ["10 environments.prod.monitor.labels.entity: 'who' is not in the log as it is; give id instead"],
+            ["10 environments.prod.monitor.labels.entity: 'who' is hashed or omitted in the log; give id instead"],
         ),
         (  # what is wrong without an environment is told once
             "monitor: {performance: {metric: recal}}\nenvironments: {prod: {serve: {port: 1}}}\n",
@@ -114,7 +117,7 @@ def test_an_environment_lies_over_the_rest_key_by_key(tmp_path: Path, monkeypatc
         ),
         (
             "environments: {prod: 5}\nci: {env: prod}\n",
-            ["8 environments.prod: should be a section, with keys of its own, not 5"],
+            ["8 environments.prod: should be a section with keys, not 5"],
         ),
         ("ci: {env: prd}\nenvironments: {prod: {}}\n", ["8 ci.env: no environment 'prd' (did you mean 'prod'?)"]),
         ("ci: {env: prod}\n", ["8 ci.env: no environment 'prod' (there is none)"]),
@@ -133,25 +136,25 @@ def test_an_environment_has_its_tables_elsewhere(tmp_path: Path) -> None:
     made = load(tmp_path, text, env="prod").data
     source = made.sources["t"]
     assert (source.path, source.entity, source.timestamp, made.remote) == ("big.csv", "who", "at", "s3://b")
-    assert problems(tmp_path, text, env="") == ["5 data.sources.t.path: 'small.csv' is not there (no such file)"]
+    assert problems(tmp_path, text, env="") == ["5 data.sources.t.path: 'small.csv' does not exist (no such file)"]
     missing = TREE + over.replace("big", "bih")
     hint = "did you mean 'big.csv'?"
     at = "8 environments.prod.data.sources.t.path"
-    assert problems(tmp_path, missing, env="prod") == [f"{at}: 'bih.csv' is not there ({hint})"]
+    assert problems(tmp_path, missing, env="prod") == [f"{at}: 'bih.csv' does not exist ({hint})"]
     assert load(tmp_path, missing, env="").data.sources["t"].path == "t.csv"
 
 
 @pytest.mark.parametrize(
     ("places", "said"),
     [
-        ("{t: {entity: x}}", "t.entity: is the same in every environment; only where things live may differ"),
+        ("{t: {entity: x}}", "t.entity: must be the same in every environment; only where things live may differ"),
         ("{t: {pth: x}}", "t.pth: unknown key (did you mean 'path'?)"),
         ("{tt: {path: x}}", "tt: unknown key (did you mean 't'?)"),
         ("{t: {path: 1}}", "t.path: should be a valid string, not 1"),
-        ("{t: 5}", "t: should be a section, with keys of its own, not 5"),
+        ("{t: 5}", "t: should be a section with keys, not 5"),
         ("{t: {path: ./t.csv}}", None),
         ("{t: {path: x}, u: {path: y}}", None),
-        ("{t: {path: x}, u: {path: ./x}}", "u.path: './x' is the table 't' already"),
+        ("{t: {path: x}, u: {path: ./x}}", "u.path: './x' is already the path of table 't'"),
     ],
 )
 def test_what_of_a_table_an_environment_may_change(tmp_path: Path, places: str, said: str | None) -> None:

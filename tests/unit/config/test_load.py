@@ -18,19 +18,19 @@ from tests.support.configs import GOOD, TREE, load, problems
         ("estimator:", "estimater:", "glue.yaml:8 train.estimater: unknown key (did you mean 'estimator'?)"),
         ("project: demo", "project: 7", "glue.yaml:2 project: should be a valid string, not 7"),
         ("project: demo\n", "", "glue.yaml:1 project: is required"),
-        ("project: demo", "project: demo\nproject: two", "glue.yaml:3 has project a second time; line 2 has it too"),
+        ("project: demo", "project: demo\nproject: two", "glue.yaml:3 repeats the key project of line 2"),
         ("  params", "\tparams", "glue.yaml:9 is not YAML: found character"),
         ("source: t,", "source: u,", "glue.yaml:6 data.labels.source: no source 'u'"),
         (
             "path: t.csv",
             "path: tt.csv",
-            "glue.yaml:5 data.sources.t.path: 'tt.csv' is not there (did you mean 't.csv'?)",
+            "glue.yaml:5 data.sources.t.path: 'tt.csv' does not exist (did you mean 't.csv'?)",
         ),
         ("task: binary", "task: binry", "glue.yaml:6 data.labels.task: should be"),
         ("params: {C: 1.0}", "params: {C: 1.0", "glue.yaml:"),
-        ("params: {C: 1.0}", "params: &a {C: 1.0}\nsplit: *a", "aliases"),
+        ("params: {C: 1.0}", "params: &a {C: 1.0}\nsplit: *a", "an alias"),
         ("train:", "registry: {model: a/b}\ntrain:", "glue.yaml:7 registry.model: "),
-        ("project: demo\n", "<<<<<<< HEAD\nproject: demo\n=======\n", "glue.yaml:2 holds both sides of a git merge"),
+        ("project: demo\n", "<<<<<<< HEAD\nproject: demo\n=======\n", "glue.yaml:2 contains both sides of a git merge"),
     ],
 )
 def test_a_mistake_is_reported_with_its_line(tmp_path: Path, old: str, new: str, said: str) -> None:

@@ -34,9 +34,9 @@ def test_a_possible_secret_is_not_printed(tmp_path: Path, wrong: str) -> None:
     [
         (
             "ci: {secrets: [GITHUB_X]}\n",
-            "ci.secrets.0: 'GITHUB_X': GitHub or the jobs set it themselves",
+            "ci.secrets.0: 'GITHUB_X': GitHub or the jobs already set it",
         ),
-        ("ci: {secrets: [A, HOME]}\n", "ci.secrets.1: 'HOME': GitHub or the jobs set it themselves"),
+        ("ci: {secrets: [A, HOME]}\n", "ci.secrets.1: 'HOME': GitHub or the jobs already set it"),
         (
             "ci: {schedule: '0 0 * *'}\n",
             f"ci.schedule: {CRON}, not '0 0 * *'",
@@ -44,7 +44,7 @@ def test_a_possible_secret_is_not_printed(tmp_path: Path, wrong: str) -> None:
         ("validation: {u: [x]}\n", "validation.u: no source 'u' (there are: 't')"),
         (
             "validation: {t: []}\n",
-            "validation.t: an empty suite checks nothing; leave the table out or name expectations",
+            "validation.t: an empty suite checks nothing; remove the table or add expectations",
         ),
         ("evaluate: {metrics: [f1, r2]}\n", "evaluate.metrics.1: no metric 'r2' for a binary task ("),
         (
@@ -55,44 +55,43 @@ def test_a_possible_secret_is_not_printed(tmp_path: Path, wrong: str) -> None:
         ("features: {number: [y]}\n", "features.number: 'y' is the target"),
         (
             "features: {category: [prediction]}\n",
-            "features.category: 'prediction' is a name that glue uses; rename the column",
+            "features.category: 'prediction' is a name reserved by glue; rename the column",
         ),
-        ("features: {number: [a], datetime: [a]}\n", "features.datetime: 'a' stands in number too"),
-        ("features: {boolean: [a], exclude: [a]}\n", "features.boolean: 'a' stands in exclude too"),
+        ("features: {number: [a], datetime: [a]}\n", "features.datetime: 'a' is also listed in number"),
+        ("features: {boolean: [a], exclude: [a]}\n", "features.boolean: 'a' is also listed in exclude"),
         (
             "features: {transform: a:b}\n",
-            "features.transform: makes feature tables, and features.use takes nothing from them",
+            "features.transform: creates feature tables, but features.use selects nothing from them",
         ),
         (
             "features: {delay: soon}\n",
-            "features.delay: should be seconds, not below 0, or a length of time like 90s, 5m or 1h, not 'soon'",
+            "features.delay: should be a number of seconds (0 or more) or a duration like 90s, 5m or 1h, not 'soon'",
         ),
         (
             "features: {delay: -1}\n",
-            "features.delay: should be seconds, not below 0, or a length of time like 90s, 5m or 1h, not -1",
+            "features.delay: should be a number of seconds (0 or more) or a duration like 90s, 5m or 1h, not -1",
         ),
         (
             "serve: {shadow: champion}\n",
-            "serve.shadow: the champion answers already; name another alias, not 'champion'",
+            "serve.shadow: the champion already answers; choose another alias, not 'champion'",
         ),
         (
             "serve: {log: {hash: [a]}}\n",
-            "serve.log: hash needs hash_key: a hash without a key is undone by trying every value",
+            "serve.log: hash needs hash_key: a hash without a key can be reversed by trying every value",
         ),
         ("monitor: {labels: {url: '${U}', id: a}}\n", "monitor.labels: url and query go together"),
         ("monitor: {labels: {path: a, query: q, id: a}}\n", "monitor.labels: url and query go together"),
         (
             "monitor: {on_alert: [retrain]}\n",
-            "monitor.on_alert: takes labelled rows of the log: monitor.labels says where the truth is; "
-            "or retrain: {data: reread}",
+            "monitor.on_alert: needs labelled rows of the log: set monitor.labels, or retrain: {data: reread}",
         ),
-        ("monitor: {last: 90s}\n", "monitor.last: should be a length of time like 12h, 7d or 4w, not '90s'"),
+        ("monitor: {last: 90s}\n", "monitor.last: should be a duration like 12h, 7d or 4w, not '90s'"),
         ("split: {fresh_after: [0]}\n", "split.fresh_after.0: should be greater than 0, not 0"),
-        ("tracking: 5\n", "tracking: should be a section, with keys of its own, not 5"),
-        ("serve: []\n", "serve: should be a section, with keys of its own"),
+        ("tracking: 5\n", "tracking: should be a section with keys, not 5"),
+        ("serve: []\n", "serve: should be a section with keys"),
         (
             "ci: {image: ghcr.io/me/it:1}\n",
-            "ci.image: should be host/owner/name in small letters, without a tag: that is the model's "
+            "ci.image: should be host/owner/name in lower case, without a tag: the tag is the model's "
             "version, not 'ghcr.io/me/it:1'",
         ),
     ],
@@ -195,13 +194,21 @@ def test_an_editor_finds_what_glue_refuses(change: dict[str, Any], path: list[An
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("    t: {", "    a.b: {path: t.csv}\n    t: {", "a table's name has letters, digits, _, - and spaces alone"),
+        (
+            "    t: {",
+            "    a.b: {path: t.csv}\n    t: {",
+            "a table name may contain only letters, digits, _, - and spaces",
+        ),
         (
             "train: {}",
             "train: {}\nevaluate: {cost: {false_positive: 0, false_negative: 0}}",
-            "every cost is 0, so that no decision is better than another",
+            "every cost is 0: all decisions would cost the same",
         ),
-        ("train: {}", "train: {}\nmonitor: {alerts: {webhooks: [{url: 'ftp://h'}]}}", "is no http:// or https:// URL"),
+        (
+            "train: {}",
+            "train: {}\nmonitor: {alerts: {webhooks: [{url: 'ftp://h'}]}}",
+            "is not an http:// or https:// URL",
+        ),
         (
             "train: {}",
             "train: {}\ncompute: {address: 'ray://h:1'}",

@@ -18,21 +18,25 @@ from tests.support.configs import TREE, load
 @pytest.mark.parametrize(
     ("text", "said", "hint"),
     [
-        ("", "1 is empty or not a mapping", "glue init shows what one looks like"),
-        ("- a\n", "1 is empty or not a mapping", "glue init shows what one looks like"),
+        ("", "1 is empty or not a mapping", "glue init writes a complete example"),
+        ("- a\n", "1 is empty or not a mapping", "glue init writes a complete example"),
         ("glue: 1\nb: [1\n", "3 is not YAML: ", "check the quotes there; indent with spaces"),
         ("a:\n\tb: 1\n", "2 is not YAML: found character '\\t'", "check the quotes there; indent with spaces"),
-        ("a: 1\nb: 2\na: 3\n", "3 has a a second time; line 1 has it too", "keep one of the two"),
-        ("a: {b: 1,\n  b: 2}\n", "2 has b a second time; line 1 has it too", "keep one of the two"),
-        ("a: &x 1\nb: *x\n", "1 aliases (*x) are not taken", None),
-        ("a: 1\nb: !!python/name:os.system x\n", "2 tag tag:yaml.org,2002:python/name:os.system is not taken", None),
-        ("a: !mine x\n", "1 tag !mine is not taken", None),
+        ("a: 1\nb: 2\na: 3\n", "3 repeats the key a of line 1", "remove one of the two"),
+        ("a: {b: 1,\n  b: 2}\n", "2 repeats the key b of line 1", "remove one of the two"),
+        ("a: &x 1\nb: *x\n", "1 uses an alias (*x), which is not supported", None),
+        (
+            "a: 1\nb: !!python/name:os.system x\n",
+            "2 uses the tag tag:yaml.org,2002:python/name:os.system, which is not supported",
+            None,
+        ),
+        ("a: !mine x\n", "1 uses the tag !mine, which is not supported", None),
         ("a: 1\nb: 2024-02-30\n", "2 is not YAML: '2024-02-30': day is out of range for month", None),
-        ("? [a]\n: 1\n", "1 is not YAML: a key is a text or a number", None),
+        ("? [a]\n: 1\n", "1 is not YAML: a key must be text or a number", None),
         ("a: " + "[" * 500 + "]" * 500 + "\n", "1 is nested too deeply", None),
         (
             "a: 1\n>>>>>>> theirs\n",
-            "2 holds both sides of a git merge",
+            "2 contains both sides of a git merge",
             "git checkout --ours glue.yaml, or --theirs; then glue run",
         ),
     ],
@@ -84,7 +88,7 @@ def test_the_tags_of_yaml_itself_are_read(tmp_path: Path) -> None:
 )
 def test_what_dvc_does_not_take_is_refused_where_it_is_to_read_it(text: str, line: int) -> None:
     assert parse(text).values["glue"] == 1
-    with pytest.raises(ConfigError, match=rf"glue.yaml:{line} has .* without quotes, which DVC cannot read") as caught:
+    with pytest.raises(ConfigError, match=rf"glue.yaml:{line} has .* without quotes in .*, which DVC") as caught:
         parse(text, strict=True)
     assert caught.value.hint is not None and caught.value.hint.startswith('write "')
 

@@ -149,7 +149,7 @@ def test_a_user_in_the_url_is_authentication(registry: Any, taker: Any) -> None:
     told = alerts.notify(Alerts(webhooks=[Webhook(url=url)]), found(), registry, NOON)
     assert told.sent and not told.problems
     assert taker.got[0][0]["authorization"] == "Basic " + base64.b64encode(b"me:a@b").decode()
-    with pytest.raises(ValueError, match="is no http:// or https:// URL"):
+    with pytest.raises(ValueError, match="is not an http:// or https:// URL"):
         Webhook(url="ftp://me:hidden@h/x")
 
 
