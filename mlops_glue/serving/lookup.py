@@ -29,6 +29,7 @@ MAX_CACHED = 100_000  # entities
 MAX_READ = 20_000  # entities of the embedded store
 WINDOW_S = 60.0  # over which the share of rows without features is computed
 MIN_ROWS = 10  # with fewer rows the share means nothing
+UNREACHED = "the online store does not answer in time, or cannot be reached"
 MAX_UNANSWERED = 64  # pending reads; beyond this, requests are refused immediately
 
 
@@ -87,13 +88,18 @@ class Lookup(ABC):
                 fresh[key] = found
         return [fresh[key] for key in entities]
 
-    async def problem(self, entities: list[Entity]) -> str | None:
-        """Return why these entities cannot be read, or that the store is empty; None if there is no problem."""
+    async def problem(self, entities: list[Entity], env: str | None = None) -> str | None:
+        """Return why these entities cannot be read, or that the store is empty; None if there is no problem.
+
+        `env` is the environment that the command for filling the store needs.
+        """
         try:
             await self._read(entities)
-            return "the online store is empty: glue materialize --force" if await self._is_empty() else None
+            if not await self._is_empty():
+                return None
         except NotReached as error:
             return str(error)
+        return f"the online store is empty: glue materialize --force{f' --env {env}' if env else ''}"
 
     async def _is_empty(self) -> bool:
         return False  # Feast's interface has no such call
@@ -193,10 +199,13 @@ class FromRedis(Lookup):
         try:
             return await self._reader.read(entities, time.time_ns() // 1000)
         except GlueError as error:
-            raise NotReached("the online store does not answer in time, or cannot be reached") from error
+            raise NotReached(UNREACHED) from error
 
     async def _is_empty(self) -> bool:
-        return await self._reader.size() == 0
+        try:
+            return await self._reader.size() == 0
+        except GlueError as error:
+            raise NotReached(UNREACHED) from error
 
 
 class ThroughFeast(Lookup):

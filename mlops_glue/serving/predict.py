@@ -14,6 +14,7 @@ from mlops_glue.serving.fields import UNSET, Invalid, Malformed, Rows
 from mlops_glue.serving.lookup import NotReached
 from mlops_glue.serving.metrics import Counters
 from mlops_glue.serving.model import MAX_EXPLAINED
+from mlops_glue.serving.outage import Outage
 from mlops_glue.serving.responses import ApiKeys, Receive, Refused, Scope, encode
 from mlops_glue.serving.settings import Settings
 from mlops_glue.serving.slots import LoadedModel, ModelSlots
@@ -28,7 +29,8 @@ class Predictor:
         self, settings: Settings, slots: ModelSlots, batch: Batch, counters: Counters, log: AccessLog, keys: ApiKeys
     ) -> None:
         self._options, self._slots, self._batch = settings.options, slots, batch
-        self._counters, self._log, self._keys = counters, log, keys
+        self._counters, self._keys = counters, keys
+        self.outage = Outage(log)
         self.bodies = Bodies(settings.options)
         self.in_flight = 0  # requests whose body has arrived
         self.store_problem: str | None = None  # why features cannot be looked up
@@ -129,8 +131,7 @@ class Predictor:
         try:
             found = await loaded.lookup.read(contract.keys(rows, positions))
         except NotReached as error:
-            if error.__cause__ is not None:
-                self._log.bug(request_id, error.__cause__)
+            self.outage.failed(request_id, str(error), error.__cause__)
             self.store_problem = str(error)
             raise Refused(503, str(error), kind="online_store", headers=[(b"retry-after", b"1")]) from None
         if loaded is not self._slots.shadow:  # only what is answered is counted

@@ -118,6 +118,7 @@ class Worker:
             await asyncio.wait(self.predictor.shadow_tasks, timeout=1)
         if self.batch.log is not None:
             self.batch.log.close()
+        self.predictor.outage.close()
         self._flush()
         await send({"type": "lifespan.shutdown.complete"})
 
@@ -132,6 +133,7 @@ class Worker:
 
     async def _tick(self) -> None:
         self.predictor.bodies.end_slow()
+        self.predictor.outage.report()
         self._flush()
         if self.batch.log is not None:
             self.batch.log.rotate_old()
@@ -142,7 +144,7 @@ class Worker:
         """Look up an example, so that /ready knows without a request whether the online store answers."""
         loaded = self.slots.champion
         if loaded.lookup is not None:
-            self.predictor.store_problem = await loaded.lookup.problem(loaded.model.example_keys)
+            self.predictor.store_problem = await loaded.lookup.problem(loaded.model.example_keys, self.settings.env)
 
     def _flush(self) -> None:
         """Write the counts and log lines since the last call."""

@@ -296,9 +296,22 @@ def test_redis_is_read_as_of_now(entries: int, error: Exception | None, problem:
     store = FromRedis(LISTED, 0.2, 0.0, reader=reader)  # type: ignore[arg-type]
     before = time.time()
     assert asyncio.run(store.problem([(1, 0.5)])) == problem
+    of_prod = problem and problem.replace("--force", "--force --env prod")
+    assert asyncio.run(store.problem([(1, 0.5)], "prod")) == of_prod
     assert before - 1 <= reader.when / 1e6 <= time.time() + 1  # microseconds
     if error is None:
         assert asyncio.run(store.read([(4, 0), (5, 0)])) == [[4, "r"], [5, "r"]]
+
+
+def test_redis_may_fail_between_a_read_and_its_size() -> None:
+    reader = Reader(0)
+    store = FromRedis(LISTED, 0.2, 0.0, reader=reader)  # type: ignore[arg-type]
+
+    async def size() -> int:
+        raise ToolError("Redis cannot be reached: ConnectionRefusedError")
+
+    reader.size = size  # type: ignore[method-assign]
+    assert "cannot be reached" in str(asyncio.run(store.problem([(1, 0.5)])))
 
 
 def through(ask: Any, timeout_s: float = 30.0) -> ThroughFeast:
