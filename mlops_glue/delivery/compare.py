@@ -1,4 +1,4 @@
-"""A candidate and the champion on the same rows of the holdout: what those rows show, and how surely."""
+"""Comparison of a candidate with the champion on the same holdout rows, with confidence intervals."""
 
 from __future__ import annotations
 
@@ -25,39 +25,39 @@ if TYPE_CHECKING:
     from mlops_glue.schema import Schema
 
 Array = np.ndarray[Any, Any]
-CALLS, FEWEST_CALLS, LONGEST_S = 200, 5, 0.5  # by which a latency is measured
+CALLS, FEWEST_CALLS, LONGEST_S = 200, 5, 0.5  # limits of a latency measurement
 
 
 class Measured(TypedDict):
-    """A candidate beside another model on the same rows."""
+    """A candidate compared with another model on the same rows."""
 
     metric: str
     candidate: float
-    champion: float  # the other one's
-    gain: float  # of the candidate, positive where it is better, whichever way the metric runs
+    champion: float  # the other model's score
+    gain: float  # of the candidate; positive is better, also if a lower metric is better
     low: float  # of the gain's interval
     high: float
     confidence: float  # of the interval
-    method: str  # how the interval was found
-    slack: float  # a loss up to this is none
-    noticeable: float  # the smallest loss that these rows show in four of five trials
-    too_small: NotRequired[bool]  # there are too few rows to show a loss that matters
-    finding: str  # worse: the interval ends below -slack, or there is no value; better: it begins above 0
+    method: str  # for computing the interval
+    slack: float  # the largest loss that is tolerated
+    noticeable: float  # the smallest loss that these rows detect with a probability of 80 %
+    too_small: NotRequired[bool]  # there are too few rows to detect a loss that matters
+    finding: str  # worse: the interval ends below -slack, or the score is undefined; better: it begins above 0
     rows: int
 
 
 class Comparison(Measured):
-    """A candidate beside the champion."""
+    """A candidate compared with the champion."""
 
     version: int  # of the champion
-    seen: int | None  # rows that the champion was trained on, and that are left out; None: it is not known
-    order: bootstrap.Ranking | None  # in which the champion puts fresh rows
-    anchor: NotRequired[Comparison]  # with the anchor, where that is not the champion
+    seen: int | None  # excluded rows, which the champion was trained on; None: unknown
+    order: bootstrap.Ranking | None  # the champion's ranking of fresh rows
+    anchor: NotRequired[Comparison]  # with the anchor, if it is not the champion
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two models that were scored on the same rows, and what those rows show."""
+    """Two models scored on the same rows, and their comparison."""
 
     comparison: Comparison
     mine: paired.Outcome
@@ -66,26 +66,26 @@ class Pair:
 
 
 class TooFew(GlueError):
-    """The champion was trained on the rows that it would be compared on."""
+    """The champion was trained on too many of the holdout's rows."""
 
 
 class Incomparable(GlueError):
-    """The two models do not predict the same."""
+    """The two models have different tasks or classes."""
 
 
 def compare(candidate: Candidate, champion: int, other: Bundle) -> Pair:
-    """Both models on the same raw rows of the holdout.
+    """Compare both models on the same raw rows of the holdout.
 
     Raises:
-        TooFew: the champion was trained on so many of them that the others are too few to judge by.
-        Incomparable: it has other classes, or another task.
+        TooFew: too few rows remain without those that the champion was trained on.
+        Incomparable: the champion has other classes or another task.
         GlueError: the champion cannot be scored.
     """
     config, root, bundle = candidate.config, candidate.root, candidate.model
     schema = bundle.schema
-    held = tables.read_parquet(root / layout.TEST, [layout.ROW, f"target:{schema.target}"])
-    seen = _trained_on(candidate, champion, held.column(layout.ROW).to_numpy())
-    rows = held if seen is None else held.filter(~seen)
+    holdout = tables.read_parquet(root / layout.TEST, [layout.ROW, f"target:{schema.target}"])
+    seen = _trained_on(candidate, champion, holdout.column(layout.ROW).to_numpy())
+    rows = holdout if seen is None else holdout.filter(~seen)
     raw = row_groups.take(root / config.rows, rows.column(layout.ROW).to_numpy())
     truth = rows.column(f"target:{schema.target}").to_numpy()
     if other.schema.class_order != schema.class_order or other.schema.task != schema.task:
@@ -97,7 +97,7 @@ def compare(candidate: Candidate, champion: int, other: Bundle) -> Pair:
     comparison: Comparison = {
         **found,  # type: ignore[typeddict-item]  # mypy asks for keys that need not be there
         "version": champion,
-        "seen": None if seen is None else held.num_rows - len(truth),
+        "seen": None if seen is None else holdout.num_rows - len(truth),
         "order": order,
     }
     return Pair(comparison, mine, theirs, raw)
@@ -111,9 +111,15 @@ def measured(
     pair: tuple[paired.Outcome, paired.Outcome],
     name: str | None = None,
 ) -> Measured:
-    """What the rows show of two models by a metric, by default the one that is promoted by.
+    """Compare two models by a metric.
 
-    `evaluation` is of the first one.
+    Args:
+        config: the config.
+        root: the project's folder.
+        schema: the first model's schema.
+        evaluation: the first model's evaluation.
+        pair: the outcomes of both models on the same rows.
+        name: the metric; None: the promotion metric.
     """
     name = name or measures.main_metric(config, schema.task)
     metric = measures.find(config, schema, root, name, f"{layout.CONFIG} promote.metric")
@@ -138,25 +144,26 @@ def measured(
 
 
 def latencies_ms(models: Sequence[Bundle]) -> list[float]:
-    """The median time of each model for one encoded row, of zeros and empty texts; in turns, in this process.
+    """Measure each model's median time for one encoded row of zeros and empty texts, in this process.
 
-    At most 200 calls of each and half a second; what is slow is called five times. The way of a request is not counted.
+    The models are called in turn, at most 200 times and for half a second, but at least five times. Request overhead is
+    not included.
 
     Raises:
-        GlueError: the model does not take it.
+        GlueError: the model does not accept the row.
     """
-    given = [_blank_row(model.schema) for model in models]
-    took: list[list[float]] = [[] for _ in models]
+    rows = [_blank_row(model.schema) for model in models]
+    durations: list[list[float]] = [[] for _ in models]
     end = time.perf_counter() + LONGEST_S
-    while len(took[0]) < FEWEST_CALLS or (len(took[0]) < CALLS and time.perf_counter() < end):
-        for model, inputs, times in zip(models, given, took, strict=True):
+    while len(durations[0]) < FEWEST_CALLS or (len(durations[0]) < CALLS and time.perf_counter() < end):
+        for model, inputs, times in zip(models, rows, durations, strict=True):
             start = time.perf_counter()
             try:
                 model.score(inputs)
             except Exception as error:  # an estimator's own code may raise anything
-                raise GlueError(f"the model does not take a blank row: {brief(error)}") from error
+                raise GlueError(f"the model does not accept a blank row: {brief(error)}") from error
             times.append(time.perf_counter() - start)
-    return [float(np.median(times)) * 1e3 for times in took]
+    return [float(np.median(times)) * 1e3 for times in durations]
 
 
 def _blank_row(schema: Schema) -> dict[str, Array]:
@@ -165,7 +172,7 @@ def _blank_row(schema: Schema) -> dict[str, Array]:
 
 
 def _skill(evaluation: Evaluation, name: str, champion: float, *, higher: bool) -> float:
-    """What the champion gains over a trivial predictor, in units of the metric; 0 where that is not known."""
+    """Return the champion's gain over a trivial predictor, in units of the metric; 0 if it is unknown."""
     score = evaluation["metrics"].get(name)
     if score is None or score["trivial"] is None or np.isnan(champion):
         return 0.0
@@ -173,7 +180,7 @@ def _skill(evaluation: Evaluation, name: str, champion: float, *, higher: bool) 
 
 
 def _trained_on(candidate: Candidate, champion: int, holdout: Array) -> Array | None:
-    """For each row of the holdout whether the champion was trained on it; None where that is not known."""
+    """Return for each holdout row whether the champion was trained on it; None if this is unknown."""
     of_champion = version_rows(candidate.store, candidate.config.model_name, champion)
     found = None if of_champion is None else of_champion.seen(candidate.root / layout.TABLE)
     if found is None:
@@ -181,12 +188,12 @@ def _trained_on(candidate: Candidate, champion: int, holdout: Array) -> Array | 
     seen = found[holdout]
     if seen.any() and (left := int(np.sum(~seen))) < metrics.MIN_ROWS:
         problem = f"v{champion} was trained on {seen.sum():,} of the {len(seen):,} rows of this holdout"
-        raise TooFew(f"{problem}, and {left:,} are too few to compare on")
+        raise TooFew(f"{problem}, and the other {left:,} are too few for a comparison")
     return seen
 
 
 def predicted(bundle: Bundle, raw: pa.Table, truth: Array) -> tuple[Array, Array, Array | None]:
-    """Truth, label and probability in the form that `metrics` takes."""
+    """Return truth, label and probability in the form that `metrics` expects."""
     value, probability = bundle.predict(raw, where="holdout")
     if bundle.schema.labels is None:
         return truth, value, None

@@ -1,4 +1,4 @@
-"""Raw rows to be scored, with the features that they lack."""
+"""Adding the missing features to raw rows before scoring."""
 
 from __future__ import annotations
 
@@ -27,10 +27,17 @@ def with_features(
     *,
     as_defined_now: bool = False,
 ) -> pa.Table:
-    """Rows with what Feast knew of them at their time; where they have no time, with what it knows now.
+    """Add features from Feast as of the rows' times, or as of now if the rows have no time.
 
-    A feature that the rows have themselves is kept; with `as_defined_now` all are looked up, by the current definitions
-    even if the model was trained with others. `where` is what messages call the rows.
+    Features that are in the rows are kept, unless `as_defined_now` is set.
+
+    Args:
+        config: the config.
+        root: the project's folder.
+        bundle: the model.
+        rows: the raw rows.
+        where: the name of the rows in messages.
+        as_defined_now: look up all features by their current definitions, even if the model was trained with others.
 
     Raises:
         DataError: a time cannot be read, or Feast does not have a feature.

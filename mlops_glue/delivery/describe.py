@@ -1,4 +1,4 @@
-"""What MLflow's page says of a version: how good it is and of what, and below it a line for each decision on it."""
+"""Texts about a version: its description in MLflow, the decisions on it, and its comparison with the champion."""
 
 from __future__ import annotations
 
@@ -17,15 +17,20 @@ if TYPE_CHECKING:
     from mlops_glue.pipeline.evaluation import Evaluation, Fresh, Limit, Score
 
 LONGEST = 1000  # characters of a decision; a description has at most 5,000
-LONGEST_STATED = 200  # characters of what people state
+LONGEST_STATED = 200  # characters of a field of the card
 
 
 def described(
     named: str, report: Evaluation, tables: Mapping[str, str], commit: str, stated: Mapping[str, str | None]
 ) -> str:
-    """A version's card in short, as Markdown, as it was when it was published: MLflow takes 5,000 characters.
+    """Return a short model card as Markdown for MLflow, which accepts 5,000 characters.
 
-    `tables` has the MD5 of each table behind it, `stated` what people state in `card` of `glue.yaml`.
+    Args:
+        named: the model and version.
+        report: the version's evaluation.
+        tables: the MD5 of each training table.
+        commit: the git commit, in words.
+        stated: the fields that people fill in under `card` in `glue.yaml`.
     """
     limits = {threshold["metric"]: threshold for threshold in report["thresholds"]}
     cells = [score_cells(name, score, limits.get(name)) for name, score in report["metrics"].items()]
@@ -34,7 +39,7 @@ def described(
         [
             headline(report),
             "",
-            f"{named} predicts `{report['target']}` ({report['task']}) by {report['model']}.",
+            f"{named} predicts `{report['target']}` ({report['task']}) with {report['model']}.",
             "",
             *([f"The model is {scale_in_words(report['scale'])}.", ""] if "scale" in report else []),
             f"| holdout, {report['rows']:,} rows | value | 95 % interval | trivial | threshold |",
@@ -43,7 +48,7 @@ def described(
             "",
             *(f"* {key.replace('_', ' ').capitalize()}: {_line(text)}" for key, text in stated.items() if text),
             *[""] * any(stated.values()),
-            f"The whole card: `glue card {named.rpartition(' v')[2]}`.",
+            f"Complete card: `glue card {named.rpartition(' v')[2]}`.",
             "",
             f"Trained on {trained_on(report)} of {data}; {commit}.",
         ]
@@ -51,31 +56,31 @@ def described(
 
 
 def _line(text: str) -> str:
-    """A text of people's in one line, of which the whole stands in the card."""
+    """Shorten a field of the card to one line."""
     line = " ".join(text.split())
     return line if len(line) <= LONGEST_STATED else f"{line[: LONGEST_STATED - 1]}…"
 
 
 def headline(report: Evaluation) -> str:
-    """The first metric, and what became of the thresholds: all that a list of versions has room for."""
+    """Return the first metric and whether the thresholds are met, short enough for a list of versions."""
     name, score = next(iter(report["metrics"].items()))
     missed = [threshold["metric"] for threshold in report["thresholds"] if not threshold["met"]]
     met = "all thresholds met" if report["thresholds"] else "no thresholds set"
     summary = f"thresholds missed: {', '.join(missed)}" if missed else met
-    return f"{name} {number(score['value'])}, by a trivial predictor {number(score['trivial'])}; {summary}."
+    return f"{name} {number(score['value'])}, trivial predictor {number(score['trivial'])}; {summary}."
 
 
 def score_cells(name: str, score: Score, limit: Limit | None) -> list[str]:
-    """A metric for a table: name, value, interval, the trivial predictor's, and its threshold."""
+    """Return a metric as table cells: name, value, interval, the trivial predictor's value, and threshold."""
     value, low, high, trivial = map(number, (score["value"], score["low"], score["high"], score["trivial"]))
     mark = "" if limit is None else f"{bounds(limit)} {'met' if limit['met'] else '**missed**'}"
     return [name, value, f"{low} to {high}", trivial, mark]
 
 
 def missed(thresholds: Iterable[Limit]) -> list[str]:
-    """A sentence for each threshold that the model does not meet."""
+    """Return a sentence for each threshold that the model does not meet."""
     return [
-        f"{threshold['metric']} is not defined on this holdout, so threshold {bounds(threshold)} is not met"
+        f"{threshold['metric']} is undefined on this holdout, so threshold {bounds(threshold)} is not met"
         if threshold["value"] is None
         else f"{threshold['metric']} {number(threshold['value'])} misses threshold {bounds(threshold)}"
         for threshold in thresholds
@@ -84,17 +89,19 @@ def missed(thresholds: Iterable[Limit]) -> list[str]:
 
 
 def warnings(evaluation: Evaluation | None, *, published: bool) -> list[str]:
-    """What the metrics may owe their goodness to; where nothing is published, also what a promotion would refuse."""
+    """Return the evaluation's warnings; if no version is published, also the thresholds that are not met."""
     if evaluation is None:
         return []
-    refused = [] if published else [f"{line}: it would be refused" for line in missed(evaluation["thresholds"])]
+    refused = (
+        [] if published else [f"{line}: a promotion would be refused" for line in missed(evaluation["thresholds"])]
+    )
     return [*evaluation["warnings"], *refused]
 
 
 def parameters(model: Any) -> dict[str, Any]:
-    """Every parameter of a fitted model that is no estimator itself, by scikit-learn's names.
+    """Return a fitted model's parameters by scikit-learn's names, without nested estimators.
 
-    Those of the estimator that glue put preprocessing in front of are named as it names them.
+    If glue added preprocessing to the estimator, the estimator's parameters keep their own names.
     """
     from mlops_glue.pipeline import log_target
 
@@ -118,7 +125,7 @@ def _is_plain(value: Any) -> bool:
 
 
 def decided(verdict: Decision) -> str:
-    """A line for a decision."""
+    """Return a line for a decision."""
     when = datetime.fromisoformat(verdict["time"]).strftime("%Y-%m-%d %H:%M UTC")
     if "forced" in verdict:
         decision = f"**{verdict['alias']}**, forced ({verdict['forced']}) over: {'; '.join(verdict['refused'])}"
@@ -131,78 +138,85 @@ def decided(verdict: Decision) -> str:
 
 
 def fresh_rows(fresh: Fresh) -> str:
-    """What a retraining made of its fresh rows."""
-    counts = f"fresh rows: {fresh['rows']:,}, trained on: {fresh['trained']:,}, held out: {fresh['held_out']:,}"
+    """Describe how a retraining used its fresh rows."""
+    counts = f"fresh rows: {fresh['rows']:,}, {fresh['trained']:,} for training and {fresh['held_out']:,} held out"
     if not fresh["older_left_out"]:
         return counts
-    return f"{counts}; {fresh['older_left_out']:,} older rows are left out, with which fresh ones are predicted worse"
+    why = "because they made predictions for fresh rows worse"
+    return f"{counts}; {fresh['older_left_out']:,} older rows were excluded, {why}"
 
 
 def decision(made: Mapping[str, Any]) -> str:
-    """What the labels of an evaluation were decided by."""
+    """Describe the rule for the predicted labels in an evaluation."""
     if made["threshold"] is None:
-        return "labels by the least expected cost"
-    how = "as given" if made["rows"] is None else f"chosen by {made['by']} on {made['rows']:,} training rows"
+        return "labels with the lowest expected cost"
+    how = "as configured" if made["rows"] is None else f"chosen by {made['by']} on {made['rows']:,} training rows"
     return f"decision threshold {made['threshold']:.4g}, {how}"
 
 
 def stays(champion: int | None) -> str:
-    """Who is champion after a refusal."""
+    """Describe the champion after a refusal."""
     return f"v{champion} stays champion" if champion else "there is no champion"
 
 
 def verdict(model: str, decision: Verdict, same_as: int | None = None) -> list[str]:
-    """What became of a candidate, a line each; `same_as` is the champion before, where that is the same model."""
+    """Describe the outcome for a candidate, in lines. `same_as`: the former champion, if it is the same model."""
     version, refused, comparison = decision.version, decision.refused, decision.comparison
     lines = [] if comparison is None else [compared(comparison)]
     lines += [f"{model} v{version} refused: {reason}" for reason in refused]
     if same_as is not None:
-        lines.append(f"v{version} is the same model as v{same_as}: what changed made no difference to it")
+        lines.append(f"v{version} is the same model as v{same_as}: the change had no effect on it")
     if refused:
         return [*lines, stays(decision.champion)]
     if decision.champion != version:
         return [*lines, f"{model} v{version} is challenger"]
-    before = f", before it v{decision.previous}" if decision.previous not in (None, version) else ""
+    before = f", replacing v{decision.previous}" if decision.previous not in (None, version) else ""
     return [*lines, f"{model} v{version} is champion{before}"]
 
 
 def compared(with_champion: Comparison) -> str:
-    """A candidate beside the champion, in a line."""
+    """Describe the comparison of a candidate with the champion, in a line."""
     champion, seen = with_champion["version"], with_champion["seen"]
-    left_out = f"; {seen:,} rows that v{champion} was trained on are left out" if seen else ""
+    left_out = f"; {seen:,} rows that v{champion} was trained on are excluded" if seen else ""
     return f"{shown(with_champion, f'champion v{champion}')}{left_out}"
 
 
 def shown(found: Measured, other: str) -> str:
-    """What the rows show of a candidate and another model, and what they could show."""
-    scores = f"{found['metric']} {found['candidate']:z.4f}, {other} on the same holdout {found['champion']:z.4f}"
+    """Describe the comparison of a candidate with another model, and the smallest loss that the rows can detect."""
+    scores = f"{found['metric']} {found['candidate']:z.4f}, {other} {found['champion']:z.4f} on the same holdout"
     if found["low"] == found["high"] == 0:
-        return f"{scores}: {found['finding']}; both predict alike on these {found['rows']:,} rows"
+        return f"{scores}: {found['finding']}; both models predict the same on these {found['rows']:,} rows"
     text = (
         f"{scores}: {found['finding']}; the gain is {found['low']:+z.4f} to {found['high']:+z.4f} at "
-        f"{found['confidence']:.0%} confidence ({found['method']}); these {found['rows']:,} rows would show a loss of "
+        f"{found['confidence']:.0%} confidence ({found['method']}); these {found['rows']:,} rows can detect a loss of "
         f"{found['noticeable']:.4f}"
     )
-    return f"{text}: too few, as a smaller loss goes unseen" if found.get("too_small") else text
+    return f"{text}: too few rows to detect a smaller loss" if found.get("too_small") else text
 
 
 HOLDS = {True: "yes", False: "NO", None: "–"}
 
 
 def condition_cells(conditions: Iterable[Condition]) -> list[list[str]]:
-    """A row for a table for each condition: its name, whether it holds, value, limit, detail."""
+    """Return table cells for each condition: name, whether it is met, value, limit, detail."""
     return [
-        [one["name"], HOLDS[one["holds"]], _figure(one["value"]), _figure(one["limit"]), one["detail"]]
-        for one in conditions
+        [
+            checked["name"],
+            HOLDS[checked["holds"]],
+            _figure(checked["value"]),
+            _figure(checked["limit"]),
+            checked["detail"],
+        ]
+        for checked in conditions
     ]
 
 
 def conditions(found: Iterable[Condition]) -> str:
-    """All conditions in a line, by name."""
+    """List the names of all conditions in a line, by whether they are met."""
     names: dict[bool | None, list[str]] = {}
-    for one in found:
-        names.setdefault(one["holds"], []).append(one["name"])
-    words = {True: "hold", False: "do NOT hold", None: "decide nothing"}
+    for checked in found:
+        names.setdefault(checked["holds"], []).append(checked["name"])
+    words = {True: "met", False: "NOT met", None: "not applied"}
     return "; ".join(f"{word}: {', '.join(names[holds])}" for holds, word in words.items() if holds in names)
 
 

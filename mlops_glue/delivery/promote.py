@@ -1,4 +1,4 @@
-"""promote: the alias `champion` goes to a candidate that meets every condition, and to no other; or it goes back."""
+"""promote: move the alias `champion` to a candidate that meets all conditions, or back to a former champion."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 EVALUATION = "evaluation"  # artifact folder of the run
 CHALLENGER = "challenger"
-TRIES = 5  # to judge by the champion that there is
+TRIES = 5  # attempts to judge against the current champion
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,10 @@ class Reason:
     """Why a person moves an alias.
 
     Attributes:
-        text: what the person says.
-        approves: the person approves what another has made.
-        forces: conditions that do not hold are recorded, and do not count.
-        accepts_contract: the person knows that callers of the champion break.
+        text: the reason that the person gives.
+        approves: the person approves a version made by someone else.
+        forces: record conditions that are not met, but promote anyway.
+        accepts_contract: the person accepts that callers of the champion break.
     """
 
     text: str | None = None
@@ -52,7 +52,7 @@ class Reason:
 
     @property
     def event(self) -> str:
-        """As the audit record calls it."""
+        """The event's name in the audit record."""
         return "force" if self.forces else "approve" if self.approves else "promote"
 
 
@@ -65,13 +65,13 @@ def promote(
     by_person: Reason | None = None,
     alias: str = "champion",
 ) -> Verdict:
-    """Move the alias to the candidate where every condition of `conditions.judge` holds.
+    """Move the alias to the candidate if it meets all conditions of `conditions.judge`.
 
-    A version that a person named may be another than the project's last result. An alias other than `champion` goes to
-    what could be champion; the champion stays.
+    A version that a person names need not be the project's last result. For an alias other than `champion`, the same
+    conditions apply, and the champion does not change.
 
     Raises:
-        GlueError: the registry does not have what belongs to the version.
+        GlueError: files of the version are missing from the registry.
     """
     name = config.model_name
     for _ in range(TRIES):
@@ -81,14 +81,14 @@ def promote(
         verdict = _judged(config, root, store, version, champion, by_person, alias)
         if store.champion(name) == champion:
             break
-        log.info("another machine has moved the champion meanwhile: v%d is judged again", version)
+        log.info("another machine has moved the champion in the meantime: checking v%d again", version)
     return decide(store, name, verdict, alias, by_person)
 
 
 def _judged(
     config: Config, root: Path, store: Store, version: int, champion: int | None, by_person: Reason | None, alias: str
 ) -> Verdict:
-    """What speaks against the candidate; nothing is moved."""
+    """Check the candidate without moving an alias."""
     name, own = config.model_name, root / layout.BUNDLE
     tags = store.tags(name, version)
     is_last = not by_person or (own.is_dir() and tags.get(BUNDLE_DIGEST) == files.digest(own))
@@ -119,44 +119,44 @@ def _judged(
 
 
 def _approved(config: Config, root: Path, tags: Mapping[str, str], version: int, by_person: Reason | None) -> Condition:
-    """Has somebody else than its maker approved it?"""
+    """Check that someone other than its maker approved the version."""
 
     def missing(why: str) -> Condition:
         return condition("approval", False, f"approval: {why}")
 
     if by_person is None or not by_person.approves:
-        return missing(f"somebody else than who made it must type glue promote {version} --approve")
+        return missing(f"someone other than its maker must approve v{version}: glue promote {version} --approve")
     maker = tags.get(provenance.MAKER)
     if maker is None:
-        return missing(f"who made v{version} is not recorded, so nobody is known to be somebody else")
+        return missing(f"the maker of v{version} is not recorded, so nobody can be shown to be someone else")
     try:
         approvers = audit.approvers(root, config.ci.environment)
     except ToolError as error:
         return missing(f"{error.message}{f' ({error.hint})' if error.hint else ''}")
     if not approvers:
-        where = f"the repository's settings, Environments, {config.ci.environment}, Required reviewers"
-        return missing(f"nobody has reviewed this run ({where})")
-    others = [one for one in approvers if one.casefold() != maker.casefold()]
+        where = f"set them in the repository: Settings, Environments, {config.ci.environment}, Required reviewers"
+        return missing(f"this run had no reviewers ({where})")
+    others = [name for name in approvers if name.casefold() != maker.casefold()]
     if not others:
-        return missing(f"{approvers[0]} made v{version}, and cannot approve it")
+        return missing(f"{approvers[0]} made v{version} and cannot approve it")
     return condition("approval", True, f"by {', '.join(others)}")
 
 
 def decide(store: Store, name: str, verdict: Verdict, alias: str, by_person: Reason | None) -> Verdict:
-    """Record the verdict on the version, and move the alias where nothing speaks against it, or a person forces it."""
+    """Record the verdict on the version, and move the alias if all conditions are met, or a person forces it."""
     forced = by_person is not None and by_person.forces
     version, is_champion = verdict.version, (forced or not verdict.refused) and alias == "champion"
     tags, reason = store.tags(name, version), by_person.text if by_person is not None else None
     over = (reason or "") if forced else None
     tag = history.decision_tag(tags, verdict, alias, by_person=by_person is not None, forced=over)
-    for decision in history.decisions(tag):  # before its tag: a crash between the two loses no line
+    for decision in history.decisions(tag):  # written before the tag, so that a crash between the two loses no line
         history.keep(store, name, version, decision, verdict.conditions, reason)
         store.add_to_description(name, version, decided(decision))
     store.tag(name, version, tag)
     evidence = history.evidence({**tags, **tag})[-1]
     if is_champion:
         for problem in verdict.refused:
-            log.warning("warning: forced over this: %s", problem)
+            log.warning("warning: forced despite this: %s", problem)
         history.forget_rolled_back(store, name, version)
         move(store, name, version, by_person or Reason(), evidence=evidence)
         if becomes_anchor(verdict.comparison, verdict.conditions):
@@ -168,7 +168,7 @@ def decide(store: Store, name: str, verdict: Verdict, alias: str, by_person: Rea
 
 
 def candidate_version(root: Path, config: Config, store: Store, version: int | None, alias: str) -> int:
-    """The version that a person named; else the challenger; else what the last run made.
+    """Return the version that a person named, or else the challenger, or else the last run's version.
 
     Raises:
         UsageError: there is no such version.
@@ -185,7 +185,7 @@ def candidate_version(root: Path, config: Config, store: Store, version: int | N
 
 
 def _versions(store: Store, name: str) -> list[int]:
-    """The versions that there are.
+    """Return the versions of a model.
 
     Raises:
         UsageError: there are none.
@@ -197,23 +197,23 @@ def _versions(store: Store, name: str) -> list[int]:
 
 
 def set_alias(root: Path, config: Config, store: Store, version: int, alias: str) -> None:
-    """Move an alias other than champion to a version whose bundle is sound."""
+    """Move an alias other than champion to a version, after checking its bundle."""
     with tempfile.TemporaryDirectory() as scratch:
         brought(store, root, config.model_name, version, Path(scratch))  # checks it
     store.set_alias(config.model_name, alias, version)
 
 
 def rollback(store: Store, name: str, to: int | None = None, reason: str | None = None) -> tuple[int, int | None]:
-    """Put a former champion back; the one that goes is marked, so that no later run promotes it unasked.
+    """Restore a former champion, and mark the current one so that no later run promotes it again.
 
-    If it was the anchor, the one that is put back is the anchor now.
+    If the current champion is the anchor, the restored champion becomes the anchor.
 
     Returns:
-        The champion now, and the one that went.
+        The restored champion, and the version that was rolled back.
 
     Raises:
         UsageError: no such version was champion.
-        GlueError: its bundle is not what was registered; the alias stays where it is.
+        GlueError: the bundle has changed since registration; the alias is not moved.
     """
     there = _versions(store, name)
     now = store.champion(name)
@@ -221,9 +221,9 @@ def rollback(store: Store, name: str, to: int | None = None, reason: str | None 
     with tempfile.TemporaryDirectory() as scratch:
         store.download_bundle(name, chosen, Path(scratch))  # checks it
     if now is not None:
-        store.add_to_description(name, now, f"* {_now()}, glue rollback: taken back, v{chosen} is champion")
+        store.add_to_description(name, now, f"* {_now()}, glue rollback: rolled back, v{chosen} is champion")
         history.note_rolled_back(store, name, now, _now())
-        if store.get_model_tag(name, ANCHOR) == str(now):  # what was taken back is nothing to be held against
+        if store.get_model_tag(name, ANCHOR) == str(now):  # a version that was rolled back is no standard for others
             store.set_model_tag(name, ANCHOR, str(chosen))
     move(store, name, chosen, Reason(reason), "rollback")
     return chosen, now
@@ -232,9 +232,17 @@ def rollback(store: Store, name: str, to: int | None = None, reason: str | None 
 def move(
     store: Store, name: str, version: int, reason: Reason, event: str | None = None, evidence: str | None = None
 ) -> None:
-    """The alias `champion` to a version, which is challenger no more. `evidence` is the hash of the decision.
+    """Move the alias `champion` to a version, and remove its alias `challenger`.
 
-    Noted first: of a move that a crash cut short, the alias tells the truth.
+    The move is recorded first: after a crash between the two, the alias is correct.
+
+    Args:
+        store: the registry.
+        name: the registered model.
+        version: the new champion.
+        reason: why a person moves the alias.
+        event: the event's name in the audit record; None: `reason.event`.
+        evidence: the hash of the decision.
     """
     before = store.champion(name)
     if before is not None and before not in [former for former, *_ in store.champion_history(name)]:

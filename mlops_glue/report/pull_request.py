@@ -219,7 +219,11 @@ def _base_conditions(
     # the same model again must pass, or no change to documentation could be merged
     unchanged = paired.measured["low"] == paired.measured["high"] == 0
     rule = "not_worse" if unchanged else config.promote.rule
-    return [condition.beside("base", paired.measured, rule, base.name), paired.slices, _broken(config, root, base)]
+    return [
+        condition.of_comparison("base", paired.measured, rule, base.name),
+        paired.slices,
+        _broken(config, root, base),
+    ]
 
 
 def _broken(config: configs.Config, root: Path, base: BaseRevision) -> Condition:

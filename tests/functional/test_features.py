@@ -259,7 +259,7 @@ def test_from_tables_to_a_filled_store(project: Path, inside: Callable[..., Ran]
         tags = dict(store.execute("select key, value from model_version_tags").fetchall())
     assert tags["glue.features"] == "customers:balance, customers:town, spent:before"
     assert tags["glue.definitions"] == FeatureList.from_dict(bundle).digest
-    assert re.fullmatch(r"0 differences in \d+ of the \d+ rows of the holdout", tags["glue.skew"])
+    assert re.fullmatch(r"0 differences in \d+ of the \d+ holdout rows", tags["glue.skew"])
     # unchanged: no tool is asked; then a late row: one view is filled anew
     assert "materialize . unchanged" in inside("run", cwd=project)[2]
     assert inside("materialize", "--json", cwd=project)[0] == 0
@@ -419,7 +419,7 @@ def test_an_online_store_that_is_down(project: Path, inside: Callable[..., Ran])
     edit(project / CONFIG, ("  repo: feature_repo", f"  online_store: {down}\n  repo: feature_repo"))
     code, out, err = inside("run", *CHEAP, cwd=project)
     assert code == 1, err
-    assert "skew: the replay of the online store could not run: Feast, materialize: ConnectionError: " in out
+    assert "skew: the replay through the online store could not run: Feast, materialize: ConnectionError: " in out
     assert str(port) in out
     (project / CONFIG).write_text(re.sub(r"  online_store: .*\n", "", (project / CONFIG).read_text()))
     code, out, err = inside("run", cwd=project)

@@ -123,7 +123,7 @@ def test_a_metric_that_is_not_defined_meets_no_threshold(tmp_path: Path, inside:
     inside("init", "p", "--data", "t.csv", "--target", "y", cwd=tmp_path)
     code, out, err = inside("run", *CHEAP, cwd=tmp_path / "p")
     assert code == 1, err
-    assert "refused: roc_auc is not defined on this holdout, so threshold min" in out
+    assert "refused: roc_auc is undefined on this holdout, so threshold min" in out
     assert "warning: roc_auc not defined: the holdout has no row where y is 'yes'" in err
     assert "there is no champion" in out
 

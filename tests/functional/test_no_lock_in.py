@@ -174,7 +174,7 @@ def test_what_the_page_of_mlflow_shows(project: Path) -> None:
     )
     assert (run.info.end_time - run.info.start_time) / 1000 == pytest.approx(took, abs=0.05)
     metric = run.data.metrics["log_loss"]
-    assert version.description.startswith(f"log_loss {metric:.4f}, by a trivial predictor ")
+    assert version.description.startswith(f"log_loss {metric:.4f}, trivial predictor ")
     assert "p v1 predicts `species` (multiclass)" in version.description
     assert version.description.splitlines()[-1].endswith(" UTC, glue run: **champion**")
     assert run.data.tags["mlflow.note.content"] == version.description

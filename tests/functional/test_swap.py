@@ -181,7 +181,7 @@ def test_promote_and_rollback_are_followed(project: Path, glue: Glue) -> None:
         assert "has none of this number" in glue("promote", "9", cwd=project, code=2).stderr
         glue("run", "--set", "train.seed=1", cwd=project, code=None)  # the holdout of v2 is here again
         champion(project, 1)
-        assert "v2 is champion, before it v1" in glue("promote", cwd=project).stdout  # the challenger
+        assert "v2 is champion, replacing v1" in glue("promote", cwd=project).stdout  # the challenger
         until(lambda: ask(url, "/model")[1]["version"] == 2)
         assert ask(url, "/openapi.json")[1]["info"]["version"] == "2"
         assert "v1 is champion; v2 was rolled back" in glue("rollback", cwd=project).stdout
@@ -190,7 +190,7 @@ def test_promote_and_rollback_are_followed(project: Path, glue: Glue) -> None:
         assert ask(url, "/ready")[1] == {"status": "ready", "model": "project", "model_version": 1, "degraded": []}
         assert json.loads(glue("promote", "2", "--json", cwd=project).stdout)["champion"] == 2
         told = glue("promote", "1", cwd=project, code=1).stdout
-        assert "v1 refused: holdout: that of v1 is not the one that is here" in told and "v2 stays champion" in told
+        assert "v1 refused: holdout: the current holdout is not that of v1" in told and "v2 stays champion" in told
         assert "v1 is champion; v2 was rolled back" in glue("rollback", "1", cwd=project).stdout
         assert "v1 is champion already" in glue("rollback", "1", cwd=project, code=2).stderr
         memory = int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text()).group(1))  # type: ignore[union-attr]

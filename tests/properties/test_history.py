@@ -288,7 +288,7 @@ def test_each_fault_alone_refuses(met: bool, faithful: bool, signed: bool, regis
     if not faithful and form == "onnx":
         wanted.append("parity: labels differ")
     if not signed:
-        wanted.append("signature: the version has none")
+        wanted.append("signature: the version has no model signature")
     if not registered:
-        wanted.append("bundle: its digest is not the one that was registered")
+        wanted.append("bundle: its digest differs from the registered digest")
     assert found == wanted

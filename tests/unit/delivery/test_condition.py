@@ -34,9 +34,9 @@ def test_expectations_that_are_warnings_are_counted(
     files.write_json(tmp_path / "other/result.json", {"results": [expectation(*one) for one in results]})
     found = of_validation(tmp_path)
     assert (found["holds"], found["value"]) == (holds, value)
-    assert ("all as warnings" in found["detail"]) == (holds is True and value == 1)
+    assert ("all of them warnings" in found["detail"]) == (holds is True and value == 1)
     if holds is False:
-        assert found["detail"] == "validation: 2 of 2 expectations do not hold, such as expect_it x"
+        assert found["detail"] == "validation: 2 of 2 expectations not met, such as expect_it x"
 
 
 def test_a_leak_is_told_and_refused_where_the_config_says_so() -> None:
@@ -60,7 +60,7 @@ def test_one_table_and_one_line_tell_all() -> None:
         ["b", "NO", "2", "", "it is bad"],
         ["c", "–", "", "", "no data"],
     ]
-    assert describe.conditions(found) == "hold: a, d; do NOT hold: b; decide nothing: c"
+    assert describe.conditions(found) == "met: a, d; NOT met: b; not applied: c"
     assert refusals(found) == ["it is bad"]
 
 
@@ -70,7 +70,7 @@ MEASURED: Any = {"metric": "roc_auc", "candidate": 0.8, "champion": 0.8, "rows":
 def test_models_that_predict_alike_and_holdouts_that_are_too_small_are_told() -> None:
     alike = MEASURED | {"low": 0.0, "high": 0.0, "noticeable": 0.0, "finding": "no difference shown"}
     said = describe.shown(alike, "v1")
-    assert said.endswith("no difference shown; both predict alike on these 90 rows") and "a loss" not in said
+    assert said.endswith("no difference shown; both models predict the same on these 90 rows") and "a loss" not in said
     near = alike | {"low": -0.1, "high": 0.1, "noticeable": 0.2}
-    assert "would show a loss of 0.2000" in describe.shown(near, "v1") and "too few" not in describe.shown(near, "v1")
-    assert describe.shown(near | {"too_small": True}, "v1").endswith("too few, as a smaller loss goes unseen")
+    assert "can detect a loss of 0.2000" in describe.shown(near, "v1") and "too few" not in describe.shown(near, "v1")
+    assert describe.shown(near | {"too_small": True}, "v1").endswith("too few rows to detect a smaller loss")

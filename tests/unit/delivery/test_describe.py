@@ -31,9 +31,9 @@ SCORE = {"value": 0.61234, "low": 0.6, "high": None, "trivial": 0.5}
 @pytest.mark.parametrize(
     ("limits", "said"),
     [
-        ([], "f1 0.6123, by a trivial predictor 0.5000; no thresholds set."),
-        ([True], "f1 0.6123, by a trivial predictor 0.5000; all thresholds met."),
-        ([False], "f1 0.6123, by a trivial predictor 0.5000; thresholds missed: f1."),
+        ([], "f1 0.6123, trivial predictor 0.5000; no thresholds set."),
+        ([True], "f1 0.6123, trivial predictor 0.5000; all thresholds met."),
+        ([False], "f1 0.6123, trivial predictor 0.5000; thresholds missed: f1."),
     ],
 )
 def test_the_first_line_says_how_good_it_is(limits: list[bool], said: str) -> None:
@@ -46,10 +46,10 @@ def test_the_first_line_says_how_good_it_is(limits: list[bool], said: str) -> No
         "no commit",
         {"owner": "the birds\nteam", "intended_use": "x" * 500, "risks": None},
     ).splitlines()
-    assert "* Owner: the birds team" in lines and "The whole card: `glue card 2`." in lines
+    assert "* Owner: the birds team" in lines and "Complete card: `glue card 2`." in lines
     assert [len(line) for line in lines if line.startswith("* Intended use: ")] == [len("* Intended use: ") + 200]
     assert not [line for line in lines if "Risks" in line]
-    assert lines[0] == said and "m v2 predicts `y` (binary) by Tree." in lines
+    assert lines[0] == said and "m v2 predicts `y` (binary) with Tree." in lines
     assert any(line.startswith("| f1 | 0.6123 | 0.6000 to n/a | 0.5000 | ") for line in lines)
     assert lines[-1] == "Trained on 40 rows of t `0123456789ab`; no commit."
 
@@ -66,7 +66,7 @@ def test_a_decision_is_one_line() -> None:
     [
         (2, None, [], None, ["m v2 is champion"]),
         (2, 2, [], None, ["m v2 is champion"]),
-        (2, 1, [], None, ["m v2 is champion, before it v1"]),
+        (2, 1, [], None, ["m v2 is champion, replacing v1"]),
         (1, 1, [], None, ["m v2 is challenger"]),
         (1, 1, ["it is bad"], None, ["m v2 refused: it is bad", "v1 stays champion"]),
         (None, None, ["it is bad"], None, ["m v2 refused: it is bad", "there is no champion"]),
@@ -75,7 +75,7 @@ def test_a_decision_is_one_line() -> None:
             1,
             [],
             1,
-            ["v2 is the same model as v1: what changed made no difference to it", "m v2 is champion, before it v1"],
+            ["v2 is the same model as v1: the change had no effect on it", "m v2 is champion, replacing v1"],
         ),
     ],
 )
@@ -88,9 +88,9 @@ def test_a_verdict_says_who_is_champion(
 @pytest.mark.parametrize(
     ("made", "said"),
     [
-        (Decision("given", 0.2), "decision threshold 0.2, as given"),
+        (Decision("given", 0.2), "decision threshold 0.2, as configured"),
         (Decision("f2", 0.117748, rows=2400), "decision threshold 0.1177, chosen by f2 on 2,400 training rows"),
-        (Decision("cost", costs=[[0.0, 1.0], [2.0, 0.0]]), "labels by the least expected cost"),
+        (Decision("cost", costs=[[0.0, 1.0], [2.0, 0.0]]), "labels with the lowest expected cost"),
     ],
 )
 def test_what_decides_a_label_is_told(made: Decision, said: str) -> None:

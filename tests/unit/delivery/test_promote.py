@@ -20,7 +20,7 @@ from mlops_glue.adapters import skops
 from mlops_glue.config import Config
 from mlops_glue.delivery import audit, compare, conditions, history, provenance, shadow, skew, trial
 from mlops_glue.delivery.complete import with_features
-from mlops_glue.delivery.condition import beside, former, of_fresh, of_parity, refusals
+from mlops_glue.delivery.condition import former, of_comparison, of_fresh, of_parity, refusals
 from mlops_glue.delivery.conditions import becomes_anchor
 from mlops_glue.delivery.history import Verdict, champions, decisions
 from mlops_glue.delivery.promote import Reason, move, promote, rollback
@@ -43,24 +43,24 @@ GOOD = order(0.8, 0.7, 0.9)
         (GOOD, GOOD, False, []),
         (GOOD, None, False, []),
         (GOOD, order(0.45, 0.4, 0.5), False, []),  # the boundary is no reverse
-        (GOOD, order(0.45, 0.4, 0.4999), False, ["turn round"]),
+        (GOOD, order(0.45, 0.4, 0.4999), False, ["seem to be reversed"]),
         (GOOD, order(0.45, 0.4, 0.4999), True, []),  # a person has looked
         (GOOD, order(None, None, None), False, []),
-        (order(0.55, 0.5, 0.6), GOOD, False, ["0.5500, not surely better than chance"]),
+        (order(0.55, 0.5, 0.6), GOOD, False, ["0.5500, not clearly better than chance"]),
         (order(0.55, 0.5001, 0.6), GOOD, False, []),
-        (order(0.55, 0.5, 0.6), GOOD, True, ["not surely better"]),
-        (order(None, None, None), GOOD, False, ["is not defined"]),
-        (order(0.4, 0.3, 0.45), order(0.1, 0.05, 0.2), False, ["not surely better", "turn round"]),
+        (order(0.55, 0.5, 0.6), GOOD, True, ["not clearly better"]),
+        (order(None, None, None), GOOD, False, ["is undefined"]),
+        (order(0.4, 0.3, 0.45), order(0.1, 0.05, 0.2), False, ["not clearly better", "seem to be reversed"]),
     ],
 )
 def test_what_fresh_rows_say(candidate: Any, champion: Any, by_person: bool, said: list[str]) -> None:
     found = refusals(of_fresh(candidate, champion, 7, by_person=by_person))
     assert len(found) == len(said) and all(word in line for word, line in zip(said, found, strict=True))
-    assert all("glue promote 7" in line for line in found if "turn round" in line)
+    assert all("glue promote 7" in line for line in found if "seem to be reversed" in line)
 
 
 def test_which_former_champions_a_run_does_not_promote() -> None:
-    why = "v1 was champion before v2 took its place: glue promote 1 takes it anew"
+    why = "v1 was champion before v2 replaced it; to promote it again: glue promote 1"
     assert former(1, {}, [1, 2], 2, "champion") == why
     assert former(1, {}, [1, 2], 2, "challenger") is None is former(3, {}, [1, 2], 2, "champion")
     assert former(1, {}, [1], None, "champion") is None  # nobody is champion now
@@ -313,15 +313,19 @@ def test_without_a_champion_the_candidate_is_champion(project: Project) -> None:
     [
         ("ada", ["bob"], None),
         ("ada", ["ada", "bob"], None),
-        ("ada", ["ada"], "approval: ada made v2, and cannot approve it"),
-        ("ada", ["Ada"], "approval: Ada made v2, and cannot approve it"),
-        ("ada", [], "approval: nobody has reviewed this run (the repository's settings, Environments, live, Required "),
+        ("ada", ["ada"], "approval: ada made v2 and cannot approve it"),
+        ("ada", ["Ada"], "approval: Ada made v2 and cannot approve it"),
+        (
+            "ada",
+            [],
+            "approval: this run had no reviewers (set them in the repository: Settings, Environments, live, Required ",
+        ),
         (
             "ada",
             ToolError("GitHub answered 403", hint="permissions: {actions: read}"),
             "approval: GitHub answered 403 (p",
         ),
-        (None, ["bob"], "approval: who made v2 is not recorded"),
+        (None, ["bob"], "approval: the maker of v2 is not recorded"),
     ],
 )
 def test_somebody_else_approves(
@@ -339,7 +343,7 @@ def test_somebody_else_approves(
     project.store.of[2] |= {provenance.MAKER: maker} if maker else {}
     project.evaluated(project.store.folder / "2/evaluation")
     (refused,) = project.promote().refused
-    assert refused == "approval: somebody else than who made it must type glue promote 2 --approve"
+    assert refused == "approval: someone other than its maker must approve v2: glue promote 2 --approve"
     (refused,) = project.promote(by_person=True).refused  # not by a person either, without --approve
     made = promote(project.config(), project.root, project.store, 2, by_person=Reason("so", approves=True))  # type: ignore[arg-type]
     assert (made.champion == 2) == (said is None)
@@ -417,13 +421,13 @@ COMPARED: Any = {
         ("better", "not_worse", ""),
         ("better", "better", ""),
         ("no difference shown", "not_worse", ""),
-        ("no difference shown", "better", "no difference is shown, and promote.rule asks for a better one"),
+        ("no difference shown", "better", "no difference shown, but promote.rule requires a better model"),
         ("worse", "not_worse", "the candidate is worse"),
         ("worse", "better", "the candidate is worse"),
     ],
 )
 def test_what_each_rule_takes(finding: str, rule: str, refused: str) -> None:
-    found = beside("champion", COMPARED | {"finding": finding}, rule, "champion v1")
+    found = of_comparison("champion", COMPARED | {"finding": finding}, rule, "champion v1")
     assert (found["value"], found["limit"]) == ((0.1, -0.01) if rule == "not_worse" else (-0.2, 0.0))
     assert refusals([found]) == ([f"f1 0.5000, champion v1 0.6000 on the same holdout: {refused}"] if refused else [])
 
@@ -465,7 +469,7 @@ def test_without_its_anchor_a_run_is_refused_and_a_person_sets_a_new_one(project
     else:
         (project.store.folder / "3/bundle/schema.json").write_text("{}")
         why = "cannot be loaded: p v3: its bundle is another"
-    said = f"anchor v3, which no champion may be worse than, {why}: glue promote 2 makes v2 the anchor"
+    said = f"anchor v3, which no champion may be worse than, {why}; to make v2 the anchor: glue promote 2"
     assert project.promote().refused == [said] and project.store.model_tags["glue.anchor"] == "3"
     found = project.promote(by_person=True)
     told = condition_of(found, "anchor")
@@ -481,7 +485,7 @@ def test_an_anchor_that_does_not_come_now_is_no_anchor_that_is_gone(project: Pro
     assert project.store.model_tags["glue.anchor"] == "3"
     project.other(3, "z", labels=["no", "maybe", "yes"])
     told = condition_of(project.promote(), "anchor")
-    assert told["holds"] is None and told["detail"].startswith("anchor v3 is not compared: it predicts binary")
+    assert told["holds"] is None and told["detail"].startswith("not compared with anchor v3: it predicts binary")
 
 
 def test_the_champion_itself_is_asked_nothing(project: Project) -> None:
@@ -510,16 +514,17 @@ def test_every_reason_is_named(project: Project) -> None:
     assert project.promote().refused == [
         "roc_auc 0.8124 misses threshold min 0.9",
         "brier 0.2000 misses threshold max 0.1",
-        "f1 is not defined on this holdout, so threshold min 0.0 is not met",
+        "f1 is undefined on this holdout, so threshold min 0.0 is not met",
         "parity: another label",
-        "signature: the version has none",
-        "bundle: its digest is not the one that was registered",
-        "v2 was champion before v1 took its place: glue promote 2 takes it anew",
-        "roc_auc 0.4000 is worse than the trivial predictor's 0.5000 (promote: {worse_than_trivial: accept} takes it)",
+        "signature: the version has no model signature",
+        "bundle: its digest differs from the registered digest",
+        "v2 was champion before v1 replaced it; to promote it again: glue promote 2",
+        "roc_auc 0.4000 is worse than the trivial predictor's 0.5000 "
+        "(to accept it, set promote: {worse_than_trivial: accept})",
         "champion v1 could not be scored on this holdout: it predicts binary ['no', 'maybe', 'yes']",
-        "contract: callers break: labels ['no', 'maybe', 'yes'] -> ['no', 'yes']; "
-        "glue promote 2 --accept-contract-change takes it",
-        "fresh rows: the order in which v2 puts the 128 held out is 0.5500, not surely better than chance, 0.5",
+        "contract: breaks callers: labels ['no', 'maybe', 'yes'] -> ['no', 'yes']; "
+        "to accept it: glue promote 2 --accept-contract-change",
+        "fresh rows: v2's ranking of the 128 held-out rows scores 0.5500, not clearly better than chance (0.5)",
     ]
     project.options = {"promote": {"worse_than_trivial": "accept"}}
     assert not any("trivial" in line for line in project.promote().refused)
@@ -548,7 +553,7 @@ def test_a_challenger_is_what_could_be_champion(project: Project) -> None:
 def test_what_was_rolled_back_is_taken_anew_by_a_person_alone(project: Project) -> None:
     champion_of(project)
     project.store.of[2]["glue.rolled_back"] = "noon"
-    assert project.promote().refused == ["v2 was rolled back at noon: glue promote 2 takes it anew"]
+    assert project.promote().refused == ["v2 was rolled back at noon; to promote it again: glue promote 2"]
     assert project.verdict()["by"] == "run" and project.store.aliases == {"champion": 1}
     assert project.promote(by_person=True).champion == 2
     assert project.verdict()["by"] == "promote" and "glue.rolled_back" not in project.store.of[2]
@@ -558,10 +563,10 @@ def test_what_was_rolled_back_is_taken_anew_by_a_person_alone(project: Project) 
     "change, said",
     [
         ({}, None),
-        ({"glue.holdout_md5": "other"}, "no git commit of it is known"),
+        ({"glue.holdout_md5": "other"}, "its git commit is unknown"),
         (
             {"glue.holdout_md5": "other", "mlflow.source.git.commit": "0123456789abcdef"},
-            "git checkout 0123456789ab && dvc checkout has it",
+            "to restore it: git checkout 0123456789ab && dvc checkout",
         ),
     ],
 )
@@ -579,16 +584,16 @@ def test_another_version_is_judged_by_its_own_report_and_on_its_own_holdout(
     project.store.of[3] |= change
     found = project.promote(3, by_person=True)
     assert found.refused[0] == "f1 0.1000 misses threshold min 0.2" and (found.comparison is None) == (said is not None)
-    assert found.refused[1:] == ([f"holdout: that of v3 is not the one that is here ({said})"] if said else [])
+    assert found.refused[1:] == ([f"holdout: the current holdout is not that of v3 ({said})"] if said else [])
 
 
 def test_a_holdout_that_is_not_here_is_another(project: Project) -> None:
     project.other(3, "z")
     (project.root / layout.TEST).unlink()
-    assert "holdout: that of v3 is not the one that is here" in project.promote(3, by_person=True).refused[0]
+    assert "holdout: the current holdout is not that of v3" in project.promote(3, by_person=True).refused[0]
     (project.root / "dvc.lock").unlink()
     del project.store.of[3]["glue.holdout_md5"]
-    assert "holdout: that of v3 is not the one that is here" in project.promote(3, by_person=True).refused[0]
+    assert "holdout: the current holdout is not that of v3" in project.promote(3, by_person=True).refused[0]
 
 
 def test_what_is_here_needs_no_holdout_of_the_registry(project: Project) -> None:
@@ -621,8 +626,8 @@ def test_rows_that_the_champion_was_trained_on_are_left_out_of_the_comparison(pr
         return
     assert found.comparison is None and found.champion == 1
     assert found.refused == [
-        f"champion v1 was trained on {80 - kept} of the 80 rows of this holdout, and {kept} are too few to compare on: "
-        "glue promote 2 takes it without a comparison"
+        f"champion v1 was trained on {80 - kept} of the 80 rows of this holdout, "
+        f"and the other {kept} are too few for a comparison; to promote without a comparison: glue promote 2"
     ]
     asked = project.promote(by_person=True)
     assert (asked.champion, asked.refused, asked.comparison) == (2, [], None)
@@ -647,7 +652,7 @@ def test_what_the_champion_says_of_fresh_rows_counts(project: Project) -> None:
     assert found.comparison is not None and found.comparison["order"]["high"] < 0.5
     assert found.comparison["order"]["rows"] == 80
     assert found.comparison["order"]["value"] == pytest.approx(found.comparison["champion"])
-    assert len(found.refused) == 1 and "turn round what was known" in found.refused[0]
+    assert len(found.refused) == 1 and "seem to be reversed" in found.refused[0]
     assert project.promote(by_person=True).champion == 2
 
 
@@ -655,7 +660,7 @@ def test_a_champion_that_takes_another_column_could_not_be_scored(project: Proje
     champion_of(project, columns=[Column("x", "number"), Column("w", "number")])
     assert project.promote().refused == [
         "champion v1 could not be scored on this holdout: holdout: column 'w' is missing (there are: 'x', 'z', 'y')",
-        "contract: callers break: w is no longer taken; glue promote 2 --accept-contract-change takes it",
+        "contract: breaks callers: w is no longer taken; to accept it: glue promote 2 --accept-contract-change",
     ]
 
 
@@ -702,11 +707,11 @@ FEATURED = FeatureList(["v:x"], [FeatureView("v", {"id": "id"}, {"x": "number"},
 @pytest.mark.parametrize(
     "found, refused, tag",
     [
-        ((20, 80, []), [], "0 differences in 20 of the 80 rows of the holdout"),
-        ((0, 80, []), ["skew: no row of the holdout has all its keys, so nothing could be replayed"], None),
-        ((20, 1080, ["a", "b", "c"]), ["a; b; c"], "3 differences in 20 of the 1,080 rows of the holdout"),
+        ((20, 80, []), [], "0 differences in 20 of the 80 holdout rows"),
+        ((0, 80, []), ["skew: no holdout row has all its keys, so none could be replayed"], None),
+        ((20, 1080, ["a", "b", "c"]), ["a; b; c"], "3 differences in 20 of the 1,080 holdout rows"),
         ((20, 80, list("abcde")), ["a; b; c; and 2 more"], "5 differences in 20 of"),
-        (DataError("down"), ["skew: the replay of the online store could not run: down"], None),
+        (DataError("down"), ["skew: the replay through the online store could not run: down"], None),
     ],
 )
 def test_what_is_served_otherwise_than_it_was_trained_on_is_refused(
@@ -752,7 +757,7 @@ def test_a_result_stays_rolled_back_when_its_version_is_deleted(project: Project
     assert again == {"glue.rolled_back": f"{when} as v2"}
     project.store.of[3] = {**project.store.of.pop(2), **again}
     project.register(3, project.root / layout.BUNDLE)
-    assert project.promote(3).refused == [f"v3 was rolled back at {when} as v2: glue promote 3 takes it anew"]
+    assert project.promote(3).refused == [f"v3 was rolled back at {when} as v2; to promote it again: glue promote 3"]
     project.evaluated(project.store.folder / "3/evaluation")
     assert project.promote(3, by_person=True).champion == 3
     assert history.rolled_back_before(project.store, "p", "f2") == {}  # type: ignore[arg-type]
@@ -856,7 +861,7 @@ def test_every_condition_is_kept_with_the_version(project: Project) -> None:
     assert second["conditions"] == json.loads(json.dumps(found.conditions)) and second["compared"] == found.comparison
     holds = {one["name"]: one["holds"] for one in found.conditions}
     assert holds == {
-        **dict.fromkeys(["signature", "bundle", "not taken back", "trivial predictor", "champion", "contract"], True),
+        **dict.fromkeys(["signature", "bundle", "not superseded", "trivial predictor", "champion", "contract"], True),
         **dict.fromkeys(["validation", "thresholds", "parity", "leak", "skew", "anchor", "slices"], None),
         **dict.fromkeys(["latency", "shadow"], None),
     }
@@ -871,9 +876,11 @@ def test_what_a_person_forces_is_kept_for_ever(project: Project) -> None:
     forced = Reason("the audit asks for it", forces=True)
     promote(project.config(), project.root, project.store, 2, by_person=forced)  # type: ignore[arg-type]
     said = project.verdict()
-    assert said["forced"] == "the audit asks for it" and said["refused"] == ["signature: the version has none"]
+    assert said["forced"] == "the audit asks for it" and said["refused"] == [
+        "signature: the version has no model signature"
+    ]
     assert project.store.lines[-1][1].endswith(
-        "**champion**, forced (the audit asks for it) over: signature: the version has none"
+        "**champion**, forced (the audit asks for it) over: signature: the version has no model signature"
     )
     kept = json.loads((project.store.folder / "2/promotion.json").read_text())
     assert [one.get("forced") for one in kept] == [None, "the audit asks for it"]
@@ -884,11 +891,11 @@ def test_a_changed_contract_waits_for_a_person(project: Project) -> None:
     shutil.rmtree(project.root / layout.BUNDLE)
     strict = [Column("x", "number", nullable=False), Column("z", "number")]
     project.register(2, project.bundle(project.root / layout.BUNDLE, "x", columns=strict))
-    command = "glue promote 2 --accept-contract-change takes it"
+    command = "to accept it: glue promote 2 --accept-contract-change"
     assert project.promote(alias="challenger").refused == []  # it answers nobody
     for by_person in (False, True):
         said = project.promote(by_person=by_person).refused
-        assert f"contract: callers break: x is required now; {command}" in said
+        assert f"contract: breaks callers: x is required now; {command}" in said
     project.evaluated(project.root / layout.EVALUATION)
     accepts = Reason(accepts_contract=True)
     found = promote(project.config(), project.root, project.store, 2, by_person=accepts)  # type: ignore[arg-type]
@@ -921,7 +928,7 @@ def test_a_slice_that_falls_refuses(project: Project) -> None:
     found = project.promote()
     said = condition_of(found, "slices")
     assert said["holds"] is False and said["detail"] in found.refused
-    assert said["detail"].startswith("slices: roc_auc falls in town = ") and "widened for 2 slices" in said["detail"]
+    assert said["detail"].startswith("slices: roc_auc is worse in town = ") and "widened for 2 slices" in said["detail"]
     assert said["value"] < said["limit"] < 0
 
 
@@ -942,7 +949,7 @@ def test_a_model_that_is_slow_is_refused_where_there_is_a_limit(
     [
         (None, (0.1, 50), None, "10.00% of the labels differ from champion v1's on 50 rows"),
         (0.05, (0.1, 50), False, "10.00% of the labels differ"),
-        (0.1, (0.1, 50), True, "at most 0.1"),
+        (0.1, (0.1, 50), True, "limit 0.1"),
         (0.05, (1.0, 19), None, "too few"),
         (None, ToolError("away"), None, "cannot be read: away"),
         (0.05, ToolError("away"), False, "cannot be read: away"),
@@ -960,7 +967,7 @@ def test_a_shadow_that_says_something_else_is_refused_where_there_is_a_limit(
     monkeypatch.setattr(shadow, "agreement", agreement)
     champion_of(project)
     project.options = {"promote": {"max_disagreement": limit}}
-    assert "no shadow" in condition_of(project.promote(alias="challenger"), "shadow")["detail"]
+    assert "serve.shadow" in condition_of(project.promote(alias="challenger"), "shadow")["detail"]
     project.options["serve"] = {"shadow": "challenger", "prediction_log": "log"}
     found = condition_of(project.promote(alias="challenger"), "shadow")
     assert found["holds"] is holds and said in found["detail"]

@@ -15,13 +15,13 @@ from mlops_glue.delivery import deliver, describe
 from mlops_glue.errors import StageError
 from mlops_glue.pipeline import session, validate
 
-UNDEFINED = "auc is not defined on this holdout, so threshold min 0.8 is not met: it would be refused"
+UNDEFINED = "auc is undefined on this holdout, so threshold min 0.8 is not met: a promotion would be refused"
 
 
 @pytest.mark.parametrize(
     ("value", "met", "expected"),
     [
-        (0.71, False, ["auc 0.7100 misses threshold min 0.8: it would be refused"]),
+        (0.71, False, ["auc 0.7100 misses threshold min 0.8: a promotion would be refused"]),
         (None, False, [UNDEFINED]),
         (0.9, True, []),
     ],

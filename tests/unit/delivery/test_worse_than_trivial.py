@@ -24,11 +24,11 @@ def test_a_first_metric_that_is_worse_than_the_trivial_predictors_is_refused(tas
 
     assert said(0.5 - better * 0.2, 0.5) == [
         f"{name} {0.5 - better * 0.2:.4f} is worse than the trivial predictor's 0.5000 "
-        "(promote: {worse_than_trivial: accept} takes it)"
+        "(to accept it, set promote: {worse_than_trivial: accept})"
     ]
     for value in (0.5, 0.5 + better * 0.2, 0.5 - better * 0.9 * TIE_TOLERANCE):
         assert said(value, 0.5) == said(value, 0.5, 1.0) == []  # a second metric decides nothing
     assert said(0.5 - better * 2 * TIE_TOLERANCE, 0.5)
     for value, trivial in ((None, 0.5), (0.5, None), (None, None)):
         (line,) = said(value, trivial)
-        assert line.startswith(f"{name} is not defined on this holdout")
+        assert line.startswith(f"{name} is undefined on this holdout")

@@ -95,7 +95,7 @@ def test_the_tables_say_what_differs() -> None:
     notes = [note for table in all_tables(FOUND) for note in table.notes]
     assert any(note.startswith("20 holdout rows are excluded") for note in notes)
     assert any("The training rows of v2 are unknown" in note for note in notes)
-    assert headlines(FOUND)[0].startswith("v2: roc_auc 0.8500, v1 on the same holdout 0.8000: better; the gain is")
+    assert headlines(FOUND)[0].startswith("v2: roc_auc 0.8500, v1 0.8000 on the same holdout: better; the gain is")
     assert next(iter(code(FOUND))) == (
         "Code changes from v1 to v2 (as it ran):",
         [" model.py | 2 +-", " 1 file changed"],
