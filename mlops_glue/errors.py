@@ -162,7 +162,7 @@ def project_lines(error: BaseException, root: Path) -> str:
 
 def system_error(error: OSError) -> GlueError:
     """What the operating system refused, as one line: full disk, read-only folder and the like."""
-    hints = dict.fromkeys(DISK_FULL, "make room, then again")
+    hints = dict.fromkeys(DISK_FULL, "free some disk space, then try again")
     hints |= dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "may you write there? see: ls -ld")
     place = f": {error.filename}" if error.filename else ""
     return GlueError(f"{error.strerror or error}{place}", hint=hints.get(error.errno or 0))

@@ -1,4 +1,4 @@
-"""A query's rows from PostgreSQL (psycopg) or DuckDB: as one table, or in pieces of exact types and in one order."""
+"""Read a query from PostgreSQL (psycopg) or DuckDB: as one table, or in sorted pieces with exact types."""
 
 from __future__ import annotations
 
@@ -20,25 +20,29 @@ if TYPE_CHECKING:
 ANSWER_S = 5
 CONNECT_S = 10
 STATEMENT_S = 600
-GRACE_S = 5  # that a server has to say itself that a statement took too long
+GRACE_S = 5  # time for the server itself to report that a statement took too long
 PIECE_ROWS = 1 << 15
-MEMORY = "1GB"  # of DuckDB, which spills beyond
+MEMORY = "1GB"  # DuckDB's limit; beyond it, DuckDB spills to disk
 DECIMALS = 38  # digits of Arrow's decimal128
-EXACT = {  # DuckDB's types of which Arrow has the same
+EXACT = {  # DuckDB types with an identical Arrow type
     *("BOOLEAN", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT"),
     *("DECIMAL", "FLOAT", "DOUBLE", "VARCHAR", "DATE", "TIME", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE"),
 }
-CONNECTION = ("OperationalError", "ConnectionTimeout")  # of psycopg: it did not come about, or broke
-TEXT, UUID, NUMERIC = (25, 1043, 1042, 19), 2950, 1700  # PostgreSQL's numbers of types, which never change
+CONNECTION = ("OperationalError", "ConnectionTimeout")  # psycopg's errors of a connection that failed or broke
+TEXT, UUID, NUMERIC = (25, 1043, 1042, 19), 2950, 1700  # PostgreSQL's type numbers, which never change
 
 
 def query(url: str, text: str, root: Path) -> pa.Table:
-    """The rows of a query; nothing is written. A file is relative to `root`.
+    """Return the rows of a query, without writing anything.
 
-    The URL, postgresql://user:password@host/database or duckdb:///file, is in no message, because it holds secrets.
+    Args:
+        url: postgresql://user:password@host/database or duckdb:///file. No message contains it, because it may contain
+            secrets.
+        text: the query.
+        root: the folder that a DuckDB file is relative to.
 
     Raises:
-        DataError: the URL is of another kind, or its file does not exist.
+        DataError: the URL has another scheme, or its file does not exist.
         ToolError: the database does not answer, or refuses the query.
     """
     kind = _kind(url)
@@ -47,34 +51,40 @@ def query(url: str, text: str, root: Path) -> pa.Table:
 
 
 def rows(url: str, text: str, root: Path, limit_s: float) -> Iterator[pa.Table]:
-    """The rows of a SELECT in pieces; the first piece has no rows. Nothing is written.
+    """Yield the rows of a SELECT in pieces, without writing anything; the first piece has no rows.
 
-    They come sorted by all columns, from the first to the last, nulls at the end, text by its bytes: the same rows are
-    in the same order whatever the plan of the database is. The query is asked as a table of its own, and so can only be
-    a SELECT; PostgreSQL is asked in a read-only transaction. `duckdb://` without a file reads files by their paths from
-    `root`.
+    The rows are sorted by all columns, from the first to the last, with nulls last and text ordered by its bytes, so
+    the order does not depend on the database's query plan. The query runs as a subquery, so it must be a SELECT;
+    PostgreSQL runs it in a read-only transaction. With `duckdb://` and no file, the query reads files by their paths
+    relative to `root`.
 
     Args:
         url: as in `query`.
         text: the query.
-        root: the project.
-        limit_s: for the database to give the next rows.
+        root: the project folder.
+        limit_s: how long the database may take to return the next rows.
 
     Raises:
-        DataError: also: a column has a type that no table of ours keeps exactly, or the name of another one.
+        DataError: as in `query`; or a column's type cannot be stored exactly, or two columns have the same name.
         ToolError: the database does not answer in time, or refuses the query.
     """
     kind, text = _kind(url), text.strip().rstrip(";")
-    files = "; a file is named from the project's folder" if kind == "duckdb" else ""
-    with _translated(kind, url, f"is it one SELECT that runs there? it is asked as: select * from (QUERY) as q{files}"):
+    files = "; file paths are relative to the project folder" if kind == "duckdb" else ""
+    hint = f"is it a single SELECT that runs there? it is run as: select * from (QUERY) as q{files}"
+    with _translated(kind, url, hint):
         yield from _duckdb_rows(url, text, root) if kind == "duckdb" else _postgres_rows(url, text, limit_s)
 
 
 def check_answers(place: str | dict[str, Any], key: str) -> None:
-    """Connect to a PostgreSQL, by its URL or by Feast's options of a store, and ask it something. `key` names it.
+    """Connect to a PostgreSQL database and run a trivial query.
+
+    Args:
+        place: its URL, or Feast's options of a store.
+        key: the config key that names it in an error.
 
     Raises:
-        ToolError: it cannot be connected to.
+        MissingExtra: psycopg is not installed.
+        ToolError: the connection fails.
     """
     if isinstance(place, str) and not place.startswith(("postgresql", "postgres:")):
         return
@@ -88,22 +98,22 @@ def check_answers(place: str | dict[str, Any], key: str) -> None:
     try:
         with psycopg.connect(url, connect_timeout=ANSWER_S, **more) as connection:
             connection.execute("select 1")
-    except Exception as error:  # its text may quote what holds a password
-        said = f": {str(error).splitlines()[0][:200]}" if isinstance(error, psycopg.OperationalError) else ""
-        problem = redacted(f"{key}: PostgreSQL cannot be connected to{said}", url)
-        raise ToolError(problem, hint="psql, with the same user and address, from here") from error
+    except Exception as error:  # only an OperationalError's text is safe to show once the password is redacted
+        reason = f": {str(error).splitlines()[0][:200]}" if isinstance(error, psycopg.OperationalError) else ""
+        problem = redacted(f"{key}: cannot connect to PostgreSQL{reason}", url)
+        raise ToolError(problem, hint="try psql from this machine, with the same user and address") from error
 
 
 def _kind(url: str) -> str:
     kind = url.partition("://")[0]
     if kind not in ("postgresql", "postgres", "duckdb"):
-        raise DataError("is no postgresql:// or duckdb:// URL", hint="postgresql://user:password@host/database")
+        raise DataError("is not a postgresql:// or duckdb:// URL", hint="postgresql://user:password@host/database")
     return kind
 
 
 @contextlib.contextmanager
 def _translated(kind: str, url: str, refused: str = "does the query run there?") -> Iterator[None]:
-    """Each driver has its own errors, and quotes the URL in some; `refused` is the hint where it refuses a query."""
+    """Translate the drivers' errors without quoting the URL; `refused` is the hint if the database refuses a query."""
     try:
         yield
     except (GlueError, GeneratorExit):
@@ -116,7 +126,7 @@ def _translated(kind: str, url: str, refused: str = "does the query run there?")
 
 
 def _reason(error: Exception, url: str) -> str:
-    """Why the database refuses the query, or the connection; nothing of the URL, which holds secrets."""
+    """Return the database's reason for refusing the query or the connection, without any part of the URL."""
     message = getattr(getattr(error, "diag", None), "message_primary", None)
     if message is None and type(error).__name__ in CONNECTION:
         message = redacted(str(error).strip().splitlines()[0], url)
@@ -129,7 +139,7 @@ def _postgres(url: str, text: str) -> pa.Table:
     import pyarrow as pa
 
     options = f"-c default_transaction_read_only=on -c statement_timeout={STATEMENT_S * 1000}"
-    # a cursor takes one query, and no command; COPY ... TO PROGRAM is not held back by a read-only transaction
+    # a cursor runs only one query and no command: a read-only transaction would not stop COPY ... TO PROGRAM
     with _connect(url, options=options) as connection, connection.cursor(name="glue") as cursor:
         cursor.execute(text)
         names = [column.name for column in cursor.description or []]
@@ -166,7 +176,7 @@ def _postgres_rows(url: str, text: str, limit_s: float) -> Iterator[pa.Table]:
 
 
 def _arrow_type(column: Any) -> pa.DataType | None:
-    """The type that holds all values of a PostgreSQL type, and no others; None where there is none."""
+    """Return the Arrow type with exactly the values of a PostgreSQL type; None if there is none."""
     import pyarrow as pa
 
     if column.type_code == NUMERIC:
@@ -188,16 +198,17 @@ def _array(field: pa.Field, values: Sequence[Any]) -> pa.Array:
 
 
 class _Watch:
-    """Closes a connection whose server does not answer: one that is frozen keeps no time limit of its own."""
+    """Closes a connection whose server does not answer: a frozen server does not enforce its own time limit."""
 
     def __init__(self, connection: Any, limit_s: float) -> None:
         self._connection, self._limit_s = connection, limit_s
 
     def __call__(self, work: Any) -> Any:
-        """The result of one step.
+        """Return the result of one step.
 
         Raises:
-            ToolError: it took too long.
+            DataError: Python cannot represent a value.
+            ToolError: the step took too long.
         """
         import psycopg
 
@@ -208,10 +219,11 @@ class _Watch:
             return work()
         except psycopg.errors.QueryCanceled as error:
             raise self._too_long() from error
-        except psycopg.DataError as error:  # a value that Python has no object for, such as infinity
+        except psycopg.DataError as error:  # a value that Python cannot represent, such as an infinite date
             if error.diag.message_primary is not None:
                 raise
-            raise DataError(f"postgresql: {first_line(error, 120)}", hint="leave such rows out, or cast it") from error
+            hint = "leave such rows out, or cast the column"
+            raise DataError(f"postgresql: {first_line(error, 120)}", hint=hint) from error
         except psycopg.OperationalError as error:
             if not late.is_set():
                 raise
@@ -226,14 +238,14 @@ class _Watch:
 
     def _too_long(self) -> ToolError:
         problem = f"postgresql: no more rows within {self._limit_s:g} s"
-        return ToolError(problem, hint="timeout_s beside the query gives it longer")
+        return ToolError(problem, hint="to wait longer, set timeout_s next to the query")
 
 
 def _schema(columns: list[tuple[str, pa.DataType | None, str]]) -> pa.Schema:
-    """The columns by name, type and what the database calls it.
+    """Build the schema from each column's name, Arrow type and type name in the database.
 
     Raises:
-        DataError: a name stands there twice, or a type is none that is kept exactly.
+        DataError: a name occurs twice, or a type cannot be stored exactly.
     """
     import pyarrow as pa
 
@@ -242,7 +254,7 @@ def _schema(columns: list[tuple[str, pa.DataType | None, str]]) -> pa.Schema:
         raise DataError(f"two columns are called {twice[0]!r}", hint=f"select … as {twice[0]}_2")
     for name, kind, shown in columns:
         if kind is None:
-            raise DataError(f"column {name!r} is {shown}, which is not kept exactly", hint=_cast_it(name))
+            raise DataError(f"column {name!r} has type {shown}, which cannot be stored exactly", hint=_cast_it(name))
     return pa.schema([(name, kind) for name, kind, _ in columns])
 
 
@@ -262,25 +274,26 @@ def _quoted(name: str) -> str:
 
 @contextlib.contextmanager
 def _database(url: str, root: Path, **config: Any) -> Iterator[Any]:
-    """A DuckDB file, opened to be read, or none; it spills to a new folder."""
+    """Open a DuckDB file for reading, or an in-memory database; it spills to a new folder."""
     try:
         import duckdb
     except ImportError as error:
         raise MissingExtra("duckdb", "features") from error
-    name = url.partition("://")[2][1:]  # as SQLAlchemy has it: three slashes and a path in the project, or four
+    name = url.partition("://")[2][1:]  # as in SQLAlchemy: ///relative or ////absolute
     path = root / name
     if name and not path.is_file():
-        raise DataError(f"duckdb: {path.name}: no such file", hint="duckdb:///labels.db is in the project")
+        hint = "the path is relative to the project: duckdb:///labels.db"
+        raise DataError(f"duckdb: {path.name}: no such file", hint=hint)
     with tempfile.TemporaryDirectory() as spill:
-        # a name that is no table would else be looked for among the variables here
+        # otherwise DuckDB would look up an unknown table name among the Python variables
         config |= {"temp_directory": spill, "python_enable_replacements": False}
         with duckdb.connect(str(path) if name else ":memory:", read_only=bool(name), config=config) as connection:
             yield connection
 
 
 def _duckdb(url: str, text: str, root: Path) -> pa.Table:
-    # without access to other files a query can neither write one nor read what is not in the database; DuckDB makes an
-    # exception for the folder that it spills to, so that is a new one
+    # without external access a query cannot read or write other files; DuckDB makes an exception for its spill folder,
+    # so that folder is a new one
     with _database(url, root, enable_external_access=False, lock_configuration=True) as connection:
         return connection.sql(text).to_arrow_table()
 
@@ -292,12 +305,13 @@ def _duckdb_rows(url: str, text: str, root: Path) -> Iterator[pa.Table]:
     with _database(url, root, memory_limit=MEMORY, file_search_path=str(root)) as connection:
         connection.execute("set TimeZone = 'UTC'; set lock_configuration = true")
         if [statement.type for statement in connection.extract_statements(text)] != [duckdb.StatementType.SELECT]:
-            raise DataError("duckdb: the query is not one SELECT", hint="COPY, INSERT and the like are not run")
-        # first as a table: asked by itself, a WITH that writes would be done
+            hint = "COPY, INSERT and similar statements are not allowed"
+            raise DataError("duckdb: the query is not a single SELECT", hint=hint)
+        # first as a subquery: run directly, a WITH that writes would be executed
         found = connection.sql(f"select * from (\n{text}\n) as q limit 0").to_arrow_table().schema
-        asked = connection.sql(text)  # which has the names as they are written
-        shown = dict(zip(asked.columns, map(str, asked.types), strict=True))
-        columns = zip(asked.columns, found, strict=True)
+        relation = connection.sql(text)  # has the column names as they are written
+        shown = dict(zip(relation.columns, map(str, relation.types), strict=True))
+        columns = zip(relation.columns, found, strict=True)
         schema = _schema([(name, _kept(shown[name], field.type), shown[name]) for name, field in columns])
         texts = {name for name, kind in shown.items() if kind.startswith("VARCHAR")}
         casts = {name for name, kind in shown.items() if kind == "UUID" or kind.startswith("ENUM")}
@@ -307,7 +321,7 @@ def _duckdb_rows(url: str, text: str, root: Path) -> Iterator[pa.Table]:
 
 
 def _kept(shown: str, kind: pa.DataType) -> pa.DataType | None:
-    """As `_arrow_type`, of a type of DuckDB and what that becomes in Arrow."""
+    """Like `_arrow_type`, for a DuckDB type and the Arrow type that DuckDB converts it to."""
     import pyarrow as pa
 
     name = shown.partition("(")[0].partition(" COLLATE")[0]

@@ -113,7 +113,7 @@ def test_what_cannot_be_adopted_leaves_nothing(registered: Any, glue: Glue, monk
     }.items():
         assert said in glue("adopt", "--yes", "--model", *words, cwd=top, code=2).stderr
     elsewhere = ("--registry", f"sqlite:///{top}/no/such.db")
-    assert "such.db is not there" in glue("adopt", "--model", "penguins/1", *elsewhere, cwd=top, code=4).stderr
+    assert "such.db does not exist" in glue("adopt", "--model", "penguins/1", *elsewhere, cwd=top, code=4).stderr
     assert contents(top) == before  # and so nothing of it ran
 
 

@@ -184,7 +184,7 @@ def test_machines_publish_and_promote_at_once(
 
 FROZEN = {  # what a command says of a server that takes connections and never answers
     ("mlflow", "promote 1"): "MLflow: ${MLFLOW_TRACKING_URI} does not answer: timed out",
-    ("s3", "promote 1"): "MLflow: the store of its artifacts does not answer",
+    ("s3", "promote 1"): "MLflow: the artifact store does not answer",
     ("s3", "run --push"): "DVC's remote does not answer within 2 s",
     ("s3", "monitor --no-page"): "s3://logs/predictions does not answer within 2 s",
     ("redis", "materialize"): "Feast's online store does not answer within 2 s",

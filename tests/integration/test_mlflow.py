@@ -90,7 +90,7 @@ def test_a_store_whose_making_was_broken_off(tmp_path: Path, place: str | None) 
         Store(tmp_path, uri)
     named = "mlflow.db" if place is None else str(file)
     without = f"mv {named} {named}.broken; glue run"
-    assert caught.value.hint == f"restore {named} from a backup, or without its history: {without}"
+    assert caught.value.hint == f"restore {named} from a backup, or start without its history: {without}"
     file.write_bytes(b"")  # touched: nothing is lost
     database.create(file, tmp_path / "lock")
     assert sound(file)
@@ -207,7 +207,7 @@ def test_a_full_disk_is_told_as_one(error: Exception, full: bool) -> None:
         except Exception as cause:
             raise ValueError("could not write") from cause
     assert told.value.message.startswith("MLflow: the disk is full: " if full else "MLflow: ValueError")
-    assert told.value.hint == ("make room, then again" if full else None)
+    assert told.value.hint == ("free some disk space, then try again" if full else None)
 
 
 def test_what_a_parameter_and_a_description_may_hold(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -359,7 +359,7 @@ def test_artifacts_that_the_store_has_lost_are_told_and_the_bundle_is_brought_ba
     found = store.download_bundle("m", 1, tmp_path / "before")
     place = Path(store.client.get_run(store.client.get_model_version("m", "1").run_id).info.artifact_uri)
     shutil.rmtree(place)
-    with pytest.raises(DataError, match=r"/artifacts/bundle is not there") as told:
+    with pytest.raises(DataError, match=r"/artifacts/bundle does not exist") as told:
         store.download_bundle("m", 1, tmp_path / "lost")
     assert told.value.hint is not None and "backup" in told.value.hint
     with pytest.raises(DataError, match="its logged model cannot be read"):

@@ -110,7 +110,7 @@ def test_a_write_that_the_system_refuses_is_told_with_its_place(
     assert console.failure(caught.value) == 4
     said = capsys.readouterr().err
     assert said.startswith(f"error: {os.strerror(number)}: {path}\n")
-    assert ("hint: make room, then again\n" in said) == (number != errno.EIO)
+    assert ("hint: free some disk space, then try again\n" in said) == (number != errno.EIO)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     import mlflow
 
 TIMEOUT_S = 10.0
-LATE_S = 1.0  # after MLflow's own limit, which says more
+LATE_S = 1.0  # added to MLflow's own limit, so that MLflow's more detailed error comes first
 Result = TypeVar("Result")
 
 
 def quiet(timeout_s: float = TIMEOUT_S) -> None:
-    """Switch off MLflow's telemetry, progress bars and logs, and let it wait for a server no longer than that.
+    """Switch off MLflow's telemetry, progress bars and logs, and set its timeout and no retries.
 
-    MLflow sends a request again that was not answered in time: what it asked for would be done twice.
+    MLflow would repeat a request that times out, and the server might carry it out twice.
     """
     telemetry.off()
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -37,7 +37,7 @@ def quiet(timeout_s: float = TIMEOUT_S) -> None:
 
 
 class Client:
-    """MLflow's client; each call is made by `Connection.asked`. It is made at the first: that asks a database."""
+    """MLflow's client. Each call runs through `Connection.ask`; the first creates the client and opens the database."""
 
     def __init__(self, make: Callable[[], mlflow.MlflowClient], ask: Callable[[Callable[[], Any]], Any]) -> None:
         self._make, self._ask = make, ask
@@ -52,25 +52,31 @@ class Client:
                 try:
                     return method(*args, **kwargs)
                 except Exception as error:
-                    if name.startswith("create_") or not was_closed(error):  # what may have been created is not again
+                    if name.startswith("create_") or not was_closed(error):  # never create anything twice
                         raise
-                    return method(*args, **kwargs)  # on a connection of its own
+                    return method(*args, **kwargs)  # on a new connection
 
             return self._ask(work)
 
         return call
 
     def open(self) -> None:
-        """Make it now."""
+        """Create the client now."""
         self._client = self._make()
 
 
 class Connection:
     """MLflow's client for one tracking server or database, which also becomes MLflow's global one.
 
-    Without a URI it is the project's own `mlflow.db`. `create` makes a database file that does not exist. A server has
-    `timeout_s` to answer a request, and so have its database and the store of its artifacts where they are asked from
-    here. One that did not is not asked again: each error comes at once then, and another `Connection` asks anew.
+    After the first timeout this connection contacts nothing any more: each later call fails immediately. A new
+    `Connection` tries again.
+
+    Args:
+        root: the project folder.
+        uri: the tracking server or database; None: the project's own `mlflow.db`.
+        create: create a database file that does not exist.
+        timeout_s: how long a server may take to answer a request. The limit also applies to the database and the
+            artifact store if they are contacted from here.
 
     Raises:
         MissingExtra: MLflow is not installed.
@@ -92,8 +98,8 @@ class Connection:
         if file is not None and create:
             lock = root / layout.STATE / "mlflow.lock" if self.is_local else file.with_name(f".{file.name}.lock")
             database.create(file, lock)
-        elif file is not None and not file.is_file():  # MLflow would create it, and its folder
-            raise ToolError(f"{name} is not there")
+        elif file is not None and not file.is_file():  # MLflow would create it and its folder
+            raise ToolError(f"{name} does not exist")
         if self.is_local:
             database.follow_move(root)
         mlflow.set_tracking_uri(self.uri)
@@ -115,22 +121,22 @@ class Connection:
         return mlflow.MlflowClient(self.uri, self.uri)
 
     def ask(self, work: Callable[[], Result]) -> Result:
-        """The result of work that asks MLflow, its database or the store of its artifacts.
+        """Return the result of work that contacts MLflow, its database or its artifact store.
 
         Raises:
             Unreachable: one of them does not answer in time.
-            ToolError: it could not be done.
+            ToolError: the work failed.
         """
-        with self.asked():
+        with self.contact():
             if self._file is not None:
                 return work()
-            by_server = self.uri.startswith(("http://", "https://"))  # MLflow has a limit for that itself
-            what = f"MLflow: {'' if by_server else 'its database or '}the store of its artifacts"
+            by_server = self.uri.startswith(("http://", "https://"))  # MLflow limits these requests itself
+            what = f"MLflow: {'' if by_server else 'the database or '}the artifact store"
             return waiting.within(self._timeout_s + LATE_S, what, work, idle=True, hint=IS_IT_UP)
 
     @contextlib.contextmanager
-    def asked(self) -> Iterator[None]:
-        """Around what asks MLflow: its errors as glue's, and nothing is asked of a server that did not answer."""
+    def contact(self) -> Iterator[None]:
+        """Wrap calls of MLflow: translate its errors, and fail immediately if it did not answer earlier."""
         if self.away is not None:
             raise Unreachable(self.away.message, hint=self.away.hint) from self.away
         try:

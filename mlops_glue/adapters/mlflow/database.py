@@ -1,6 +1,6 @@
-"""MLflow's SQLite file: created whole, moved with its project, and explained where it is broken.
+"""MLflow's SQLite file: create it atomically, update its paths after a move, and suggest a remedy if it is broken.
 
-MLflow's own creation is neither concurrent- nor crash-safe, so the file is made under a temporary name and a lock.
+MLflow's own creation is neither concurrent- nor crash-safe, so glue creates the file under a temporary name and a lock.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from mlops_glue.adapters.mlflow.errors import IS_IT_UP, translate_errors
 from mlops_glue.errors import Unreachable, causes, first_line
 
 LOCK_S = 300
-PLACE_TAG = "glue.artifacts"  # tag of an experiment whose artifacts lie in the project: its folder, as a URI
+PLACE_TAG = "glue.artifacts"  # tag of an experiment whose artifacts are in the project: their folder, as a URI
 OF_RUN = "run_id in (select run_uuid from runs where experiment_id = ?)"
-PLACES = (  # table, column with absolute places of files, and the condition for the rows of one experiment
+PLACES = (  # table, column with absolute file locations, and the condition for the rows of one experiment
     ("runs", "artifact_uri", "experiment_id = ?"),
     ("logged_models", "artifact_location", "experiment_id = ?"),
     ("model_versions", "storage_location", OF_RUN),
@@ -36,13 +36,13 @@ DRIVERS = {"MySQLdb": "mysqlclient", "psycopg2": "psycopg2-binary", "psycopg": '
 
 
 def file_of(uri: str) -> Path | None:
-    """The file of an SQLite URI; None for any other database, and for one in memory."""
+    """Return the file of an SQLite URI; None for any other database and for an in-memory database."""
     found = re.fullmatch(r"sqlite(?:\+\w+)?:///([^?]+)(?:\?.*)?", uri)
     return None if found is None or found[1] == ":memory:" else Path(unquote(found[1]))
 
 
 def uri_of(file: Path) -> str:
-    """The SQLite URI of a file."""
+    """Return the SQLite URI of a file."""
     return f"sqlite:///{quote(file.absolute().as_posix())}"
 
 
@@ -67,10 +67,10 @@ def without_driver(uri: str) -> tuple[str, str] | None:
 
 
 def check_answers(uri: str, timeout_s: float) -> None:
-    """Connect once to a database that is no file; MLflow itself tries ten times, and waits for ever.
+    """Connect once to a PostgreSQL or MySQL database; MLflow itself tries ten times, without a time limit.
 
     Raises:
-        Unreachable: it does not answer in time.
+        Unreachable: the database does not answer in time.
     """
     kind = uri.partition("://")[0].partition("+")[0]
     if kind not in ("postgresql", "postgres", "mysql"):
@@ -82,18 +82,18 @@ def check_answers(uri: str, timeout_s: float) -> None:
         engine = create_engine(uri, connect_args={"connect_timeout": math.ceil(timeout_s)})
         engine.connect().close()
         engine.dispose()
-    except OperationalError as error:  # its text has the address; a wrong password is one too
+    except OperationalError as error:  # also raised for a wrong password; its text contains the address
         raise Unreachable(
-            f"MLflow: its database ({kind}) cannot be reached: {first_line(error)}", hint=IS_IT_UP
+            f"MLflow: the database ({kind}) cannot be reached: {first_line(error)}", hint=IS_IT_UP
         ) from error
-    except Exception:  # noqa: S110 - a driver that is not installed, a wrong URI: MLflow says so
+    except Exception:  # noqa: S110 - a missing driver or a wrong URI: MLflow reports it
         pass
 
 
 def create(path: Path, lock: Path) -> None:
-    """Create the database, whole or not at all; one that another program makes meanwhile stays.
+    """Create the database atomically; if another program creates it meanwhile, keep that one.
 
-    The lock holds off other processes of glue.
+    The lock excludes other glue processes.
     """
     from filelock import FileLock
 
@@ -116,7 +116,7 @@ def create(path: Path, lock: Path) -> None:
 
 
 def has_database(path: Path) -> bool:
-    """An empty file is none."""
+    """Check whether the file contains a database; an empty file does not."""
     return path.is_file() and path.stat().st_size > 0
 
 
@@ -132,17 +132,17 @@ def _create_tables(path: Path) -> None:
 
 
 def follow_move(root: Path) -> None:
-    """Point the project's database to the artifacts in this folder, if the project was moved or copied.
+    """Point the project's database to the artifacts in this folder if the project was moved or copied.
 
-    MLflow stores absolute places and has no call that changes them, so this writes to six columns of its tables
-    (`PLACES`). Only experiments that glue created here are touched, and only where nobody has changed their place. If
-    the tables are different, nothing is written: MLflow then looks where the project was.
+    MLflow stores absolute locations and has no call that changes them, so this function writes to six columns of its
+    tables (`PLACES`). It changes only experiments that glue created in this project and whose location nobody has
+    changed. If the tables are different, it writes nothing, and MLflow looks in the old location.
     """
     here = (root / layout.TRACKING_ARTIFACTS).absolute()
     if not here.is_dir():
         return
     with (
-        contextlib.suppress(sqlite3.Error),  # no database, other tables, read-only: opening it through MLflow explains
+        contextlib.suppress(sqlite3.Error),  # no database, other tables, read-only: MLflow reports it when it opens it
         contextlib.closing(sqlite3.connect(root / layout.TRACKING_DB)) as database,
         database,
     ):
@@ -156,8 +156,8 @@ def follow_move(root: Path) -> None:
 
 
 def remedy(error: BaseException, name: str) -> str:
-    """What to type when MLflow cannot open a database of this name."""
+    """Return the hint to show if MLflow cannot open the database called `name`."""
     busy = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
     if any(getattr(cause, "sqlite_errorcode", None) in busy for cause in causes(error)):
-        return "another program holds it: again when that has ended"
-    return f"restore {name} from a backup, or without its history: mv {name} {name}.broken; glue run"
+        return "another program is using it: try again when that program has finished"
+    return f"restore {name} from a backup, or start without its history: mv {name} {name}.broken; glue run"

@@ -1,4 +1,4 @@
-"""A model as MLflow keeps it: scikit-learn's flavor for encoded rows, pyfunc for raw ones, and ONNX."""
+"""The logged model in MLflow: scikit-learn's flavor for encoded rows, pyfunc for raw rows, and ONNX."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ PROVIDERS = ["CPUExecutionProvider"]
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """What a logged model is made of: `mlflow.sklearn` loads the estimator, `mlflow.pyfunc` the bundle."""
+    """The parts of a logged model: `mlflow.sklearn` loads the estimator, `mlflow.pyfunc` the bundle."""
 
     estimator: Any
     trusted: list[str]  # types that skops may load
     bundle: Path
     code: Path  # a folder with the code that loads the bundle
-    loader: str  # the module in it that does
-    requirements: list[str]  # of pip
-    modules: dict[str, str] = field(default_factory=dict)  # the project's own that the estimator needs: text by name
+    loader: str  # the module in that folder that loads it
+    requirements: list[str]  # pip requirements
+    modules: dict[str, str] = field(default_factory=dict)  # source of the project's modules, by name
 
 
 class RawRowsFlavor:
@@ -39,15 +39,15 @@ class RawRowsFlavor:
         self._bundle, self._code, self._loader, self._modules = bundle, code, loader, modules or {}
 
     def save_model(self, path: str, mlflow_model: Any, *, validate_serving_input: bool = False, **options: Any) -> None:
-        """Write the model; `Model.log` calls this, and means the flag for itself."""
+        """Write the model; called by `Model.log`, which uses `validate_serving_input` itself."""
         import mlflow
 
         mlflow.sklearn.save_model(path=path, mlflow_model=mlflow_model, **options)
-        for file in ("schema.json", "model.onnx", "trust.json"):  # a model in skops form was written by mlflow.sklearn
+        for file in ("schema.json", "model.onnx", "trust.json"):  # mlflow.sklearn has written the skops file
             if (self._bundle / file).is_file():
                 shutil.copy(self._bundle / file, path)
         shutil.copytree(self._code, Path(path) / "code")
-        for module, text in self._modules.items():  # `mlflow.sklearn` imports them from there
+        for module, text in self._modules.items():  # `mlflow.sklearn` imports them from this folder
             part = Path(path) / "code" / Path(*module.split("."))
             is_package = any(name.startswith(f"{module}.") for name in self._modules)
             files.write_text(part / "__init__.py" if is_package else part.with_suffix(".py"), text)
@@ -55,7 +55,7 @@ class RawRowsFlavor:
             mlflow_model.flavors["sklearn"]["code"] = "code"
         flavor = mlflow_model.flavors["python_function"]
         flavor |= {"loader_module": self._loader, "code": "code"}
-        for key in ("model_path", "predict_fn"):  # scikit-learn's
+        for key in ("model_path", "predict_fn"):  # entries of scikit-learn's flavor
             flavor.pop(key, None)
         if (self._bundle / "model.onnx").is_file():  # so that `mlflow.onnx.load_model` works
             version = metadata.version("onnx")
@@ -64,7 +64,7 @@ class RawRowsFlavor:
 
 
 def log_model(run: str, name: str, model: ModelFiles) -> Any:
-    """Log a model to a run; MLflow's `ModelInfo` of it."""
+    """Log a model to a run and return its `ModelInfo`."""
     import pandas as pd
     from mlflow.models import Model
 
@@ -84,9 +84,9 @@ def log_model(run: str, name: str, model: ModelFiles) -> Any:
 
 
 def signature_of(columns: dict[str, list[dict[str, Any]]]) -> Any:
-    """MLflow's signature of `inputs` and `outputs`: name, required and, for outputs, type of each.
+    """Build MLflow's signature from `inputs` and `outputs`: name, required and, for outputs, the type.
 
-    An input may have any type: the encoding takes 3 for 3.0 and "yes" for true.
+    Inputs have no type, because the encoding accepts 3 for 3.0 and "yes" for true.
     """
     from mlflow.models import ModelSignature
     from mlflow.types.schema import AnyType, ColSpec, Schema
@@ -97,7 +97,7 @@ def signature_of(columns: dict[str, list[dict[str, Any]]]) -> Any:
 
 
 def load_sklearn(folder: Path) -> Any:
-    """Load a model by MLflow's own loader, which runs any code in it: only for what a person trusts."""
+    """Load a model with MLflow's own loader. It runs any code in the model, so a person must trust it."""
     import mlflow
 
     with translate_errors():
@@ -105,7 +105,7 @@ def load_sklearn(folder: Path) -> Any:
 
 
 def example_rows(folder: Path) -> pd.DataFrame | None:
-    """The input example of a logged model; None if it has none."""
+    """Return the input example of a logged model; None if it has none."""
     import pandas as pd
     from mlflow.models import Model
 

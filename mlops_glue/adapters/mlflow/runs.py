@@ -24,14 +24,14 @@ from mlops_glue.secrets import SECRET, redacted
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput, RunData
 
-MAX_METRICS = 500  # of a run; MLflow takes 1,000 at a time
-MAX_PARAMS = 100  # MLflow takes as many at a time
-MAX_NAME, MAX_VALUE, MAX_SCHEMA = 250, 6000, 65535  # characters that MLflow takes
-NOTE = "mlflow.note.content"  # tag of a run: its description on MLflow's page
-TRACKED_BY = "glue.tracked_by"  # tag of a run that a program made under `glue track`: the run of that command
-TREE = "glue.tree_of"  # tag of runs that belong together: what they were logged for
-PROCESS = "glue.process"  # tag of a run: the process that is to end it
-KINDS = {  # MLflow's name of a type by the beginning of Arrow's
+MAX_METRICS = 500  # per run; MLflow accepts 1,000 in one call
+MAX_PARAMS = 100  # MLflow's limit for one call
+MAX_NAME, MAX_VALUE, MAX_SCHEMA = 250, 6000, 65535  # characters that MLflow accepts
+NOTE = "mlflow.note.content"  # tag of a run: its description in MLflow's UI
+TRACKED_BY = "glue.tracked_by"  # tag of a run that a program started under `glue track`: the run of that command
+TREE = "glue.tree_of"  # tag of runs that belong together: the subject they were logged for
+PROCESS = "glue.process"  # tag of a run: the process that will end it
+KINDS = {  # MLflow's type name by the prefix of Arrow's type name
     **dict.fromkeys(("int", "uint"), "long"),
     **dict.fromkeys(("float", "double", "halffloat", "decimal"), "double"),
     **dict.fromkeys(("timestamp", "date"), "datetime"),
@@ -41,7 +41,7 @@ KINDS = {  # MLflow's name of a type by the beginning of Arrow's
 
 @dataclass(frozen=True)
 class Logged:
-    """What a run shows beside its files."""
+    """The parameters, metrics and tags of a run."""
 
     params: dict[str, Any]
     metrics: dict[str, float]
@@ -50,23 +50,23 @@ class Logged:
 
 @dataclass(frozen=True)
 class RunContent:
-    """What a run of a training holds."""
+    """The content of a training run."""
 
     params: dict[str, Any]
     metrics: dict[str, float]
     tags: dict[str, str]
     tables: list[UsedTable]
-    artifacts: dict[str, list[Path]]  # by folder of the run's artifacts: files and folders to copy there
-    took_s: float  # how long it took to make the model
+    artifacts: dict[str, list[Path]]  # files and folders to copy, by folder of the run's artifacts
+    took_s: float  # how long the training took
 
 
 class Runs(Connection):
     """The runs of one tracking server or database."""
 
     def start_run(self, experiment: str, tags: dict[str, str]) -> tuple[str, dict[str, str]]:
-        """Start a run for the work of another program; its id, and variables that tell MLflow there where to log.
+        """Start a run for another program; return its id and the environment variables for MLflow in that program.
 
-        MLFLOW_RUN_ID is not among them: with it, `set_experiment` and a second process that logs fail.
+        MLFLOW_RUN_ID is not among them: it would make `set_experiment` and a second logging process fail.
         """
         run = self._create_run(experiment, tags["mlflow.source.name"][:MAX_NAME], tags)
         where = {"MLFLOW_TRACKING_URI": self.uri, "MLFLOW_REGISTRY_URI": self.uri}
@@ -78,7 +78,7 @@ class Runs(Connection):
     ) -> None:
         """Log to a run of `start_run`, and end it.
 
-        If the program logged one run itself, its parameters and metrics win over others of the same name.
+        If the program logged exactly one run itself, that run's parameters and metrics override those given here.
         """
         own = self._adopt_children(run, status)
         self._log_params(run, _clean(params) | own.params)
@@ -88,7 +88,7 @@ class Runs(Connection):
         self.client.set_terminated(run, status)
 
     def _adopt_children(self, run: str, status: str) -> RunData:
-        """Make the runs that the program started children of this one; the data of the only one at their top."""
+        """Make the program's runs children of this run; if only one of them has no parent, return its data."""
         from mlflow.entities import RunData
 
         experiments = [experiment.experiment_id for experiment in self.client.search_experiments()]
@@ -96,15 +96,15 @@ class Runs(Connection):
         top = [child for child in made if "mlflow.parentRunId" not in child.data.tags]
         for child in top:
             self.client.set_tag(child.info.run_id, "mlflow.parentRunId", run)
-        for child in made if status != "FINISHED" else ():  # their process has ended
+        for child in made if status != "FINISHED" else ():  # their process no longer exists
             if child.info.status == "RUNNING":
                 self.client.set_terminated(child.info.run_id, status)
         return top[0].data if len(top) == 1 else RunData()
 
     def log_tree(self, experiment: str, name: str, of: str, top: Logged, below: Mapping[str, Logged]) -> str:
-        """Log a run with runs below it, by name; returns its id.
+        """Log a run with named child runs, and return its id.
 
-        A tree that was logged for the same thing, `of`, goes on: it gets the runs that it lacks, and the new metrics.
+        If a tree was logged for the same subject `of` before, add only the missing child runs and the new metrics.
         """
         where = self._experiment(experiment)
         found = self.client.search_runs([where], f"tags.`{TREE}` = '{of}'")
@@ -123,7 +123,7 @@ class Runs(Connection):
         return str(run)
 
     def logged(self, run: str) -> Logged | None:
-        """What a run shows; None where there is no such run."""
+        """Return the parameters, metrics and tags of a run; None if there is no such run."""
         try:
             data = self.client.get_run(run).data
         except ToolError as error:
@@ -133,7 +133,7 @@ class Runs(Connection):
         return Logged(dict(data.params), dict(data.metrics), dict(data.tags))
 
     def run_ids(self, experiment: str) -> list[str]:
-        """The ids of the latest thousand runs of an experiment, newest first."""
+        """Return the ids of the latest thousand runs of an experiment, newest first."""
         found = self.client.get_experiment_by_name(experiment)
         return [run.info.run_id for run in self.client.search_runs([found.experiment_id])] if found else []
 
@@ -143,10 +143,10 @@ class Runs(Connection):
         self.client.set_terminated(run)
 
     def dead_runs(self, experiment: str) -> list[str]:
-        """The ids of runs that are RUNNING although their process, on this machine and seen from here, has ended.
+        """Return the ids of runs that are RUNNING although their process on this machine has ended.
 
-        Runs that glue did not start, and those of another machine, another container or an earlier boot, are left out:
-        whether their process lives cannot be known here.
+        Runs that glue did not start are left out. So are runs of another machine, another container or an earlier boot,
+        because it cannot be known here whether their process is alive.
         """
         found = self.client.get_experiment_by_name(experiment)
         if found is None:
@@ -155,19 +155,19 @@ class Runs(Connection):
         return [run.info.run_id for run in running if processes.has_ended(run.data.tags.get(PROCESS, ""))]
 
     def end_dead_runs(self, experiment: str) -> None:
-        """Mark dead runs as KILLED: a killed process leaves its run RUNNING for ever."""
+        """Mark dead runs as KILLED: otherwise the run of a killed process would stay RUNNING forever."""
         for run in self.dead_runs(experiment):
             self.client.set_terminated(run, "KILLED")
 
     @contextlib.contextmanager
     def running(self, experiment: str, name: str, tags: dict[str, str], took_s: float = 0.0) -> Iterator[str]:
-        """A run, by its id; it becomes FAILED if the block raises. Its start is set back by `took_s`."""
+        """Start a run and yield its id; it is marked FAILED if the block raises. Its start is `took_s` in the past."""
         ended = int(time.time() * 1000)
         run = self._create_run(experiment, name, tags, ended - int(took_s * 1000))
         try:
             yield run
         except BaseException:
-            with contextlib.suppress(Exception):  # the first error counts
+            with contextlib.suppress(Exception):  # report the first error
                 self.client.set_terminated(run, "FAILED")
             raise
         self.client.set_terminated(run, "FINISHED", ended if took_s else None)
@@ -178,7 +178,7 @@ class Runs(Connection):
         return str(run.info.run_id)
 
     def _experiment(self, name: str) -> str:
-        """The id of an experiment, which is created if it is missing and becomes MLflow's current one."""
+        """Return the id of an experiment, create it if it is missing, and make it MLflow's current experiment."""
         import mlflow
 
         if self.client.get_experiment_by_name(name) is None:
@@ -187,10 +187,10 @@ class Runs(Connection):
         return str(self.ask(lambda: mlflow.set_experiment(name)).experiment_id)
 
     def try_artifacts(self, experiment: str) -> str:
-        """Write a small file where the artifacts of an experiment's next run will lie, and remove it; that place.
+        """Write and remove a small file in an experiment's artifact location, and return that location.
 
         Raises:
-            ToolError: the store does not take it.
+            ToolError: the artifact store refuses the file.
         """
         from mlflow.artifacts import list_artifacts
         from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
@@ -211,7 +211,7 @@ class Runs(Connection):
         return str(known.artifact_location)
 
     def _log_content(self, run: str, content: RunContent) -> None:
-        """Log everything but the metrics."""
+        """Log everything except the metrics."""
         self._log_params(run, _clean(content.params))
         self.client.log_inputs(run, [_dataset_input(table) for table in content.tables])
         for folder, paths in content.artifacts.items():
@@ -239,7 +239,7 @@ class Runs(Connection):
 
 
 def _dataset_input(table: UsedTable) -> DatasetInput:
-    """A table as MLflow shows it, made from what is known of it: no file is read."""
+    """Describe a table for MLflow from its record, without reading the file."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     columns = [{"name": name, "type": _kind(kind), "required": True} for name, kind in table.columns.items()]
@@ -256,7 +256,7 @@ def _dataset_input(table: UsedTable) -> DatasetInput:
 
 
 def _kind(arrow: str) -> str:
-    """MLflow's name of an Arrow type."""
+    """Return MLflow's name of an Arrow type."""
     return next((kind for start, kind in KINDS.items() if arrow.startswith(start)), "string")
 
 
@@ -265,17 +265,17 @@ def _clean(params: Mapping[str, Any]) -> dict[str, str]:
 
 
 def param_value(name: str, value: Any) -> str:
-    """A parameter as MLflow takes it, without secrets."""
+    """Format a parameter for MLflow, without secrets."""
     is_secret = isinstance(value, str) and SECRET.search(name) is not None
     return "***" if is_secret else redacted(str(value))[:MAX_VALUE]
 
 
 def _metric_name(name: str) -> str:
-    """A name with only the characters that MLflow takes."""
+    """Replace the characters that MLflow does not allow in a name."""
     return re.sub(r"[^\w .:-]", "_", name)[:MAX_NAME]
 
 
 def _user() -> str:
-    with contextlib.suppress(KeyError, OSError):  # a user id that the system has no name for
+    with contextlib.suppress(KeyError, OSError):  # the system has no name for this user id
         return getpass.getuser()
     return "unknown"

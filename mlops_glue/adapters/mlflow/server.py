@@ -1,4 +1,4 @@
-"""A look at an MLflow server, by its own HTTP API and with its own credentials; nothing is changed there."""
+"""Inspect an MLflow server through its HTTP API, with MLflow's own credentials, without changing anything."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from mlops_glue.adapters.mlflow.errors import translate_errors
 from mlops_glue.errors import ToolError
 
 REFUSED = (401, 403)
-NO_TAG = "glue.doctor"  # to remove a tag that is not there takes the right to write, and changes nothing
+NO_TAG = "glue.doctor"  # removing a tag that does not exist needs write permission and changes nothing
 
 
 @dataclass(frozen=True)
 class Server:
-    """What a server says of itself.
+    """The state of an MLflow server.
 
     Attributes:
-        version: its MLflow's.
-        ours: the installed one's.
-        took_s: how long it took to answer.
-        skew_s: how far its clock is ahead of this machine's, to a second; None: it does not tell.
-        may_write: whether it takes changes of the registered model from here.
+        version: the MLflow version of the server.
+        ours: the MLflow version of this machine.
+        took_s: the server's response time.
+        skew_s: by how many seconds the server's clock is ahead of this machine's; None: the server sends no date.
+        may_write: whether the server accepts changes of the registered model from this machine.
     """
 
     version: str
@@ -36,18 +36,18 @@ class Server:
 
 
 def ready() -> None:
-    """Import what `look` needs, which takes longer than an answer."""
+    """Import the modules that `look` needs, so that the import does not count as response time."""
     quiet()
     from mlflow.tracking.request_header import registry  # noqa: F401
     from mlflow.utils import credentials, rest_utils  # noqa: F401
 
 
 def look(uri: str, model: str, timeout_s: float) -> Server:
-    """Ask a server for its version and its time, and whether it would take a change.
+    """Read a server's version and time, and check whether it would accept a change.
 
     Raises:
-        Unreachable: it does not answer in time.
-        ToolError: it does not let anybody in, or is no MLflow server.
+        Unreachable: the server does not answer in time.
+        ToolError: the server denies access, or is not an MLflow server.
     """
     from mlflow.utils.credentials import get_default_host_creds
     from mlflow.utils.rest_utils import http_request
@@ -59,9 +59,9 @@ def look(uri: str, model: str, timeout_s: float) -> Server:
         took_s = time.perf_counter() - started
         if answer.status_code in REFUSED:
             hint = "export MLFLOW_TRACKING_USERNAME=… MLFLOW_TRACKING_PASSWORD=…, or MLFLOW_TRACKING_TOKEN=…"
-            raise ToolError(f"MLflow: the server lets nobody in without a name (HTTP {answer.status_code})", hint=hint)
+            raise ToolError(f"MLflow: the server denies access (HTTP {answer.status_code})", hint=hint)
         if answer.status_code != 200 or not answer.text[:1].isdigit():
-            raise ToolError(f"MLflow: what answers there is no MLflow server (HTTP {answer.status_code} for /version)")
+            raise ToolError(f"MLflow: this is not an MLflow server (HTTP {answer.status_code} for /version)")
         tag, route = {"name": model, "key": NO_TAG}, "/api/2.0/mlflow/registered-models/delete-tag"
         tried = http_request(credentials, route, "DELETE", json=tag, timeout=timeout_s, max_retries=0)
     skew_s = None

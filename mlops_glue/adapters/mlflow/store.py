@@ -1,4 +1,4 @@
-"""Model versions with their files: published, brought, checked, repaired."""
+"""Publish model versions with their files; download, check and repair them."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from mlops_glue.errors import DataError, GlueError, ToolError, Unreachable
 
 MONITORED = "glue.monitored"  # tag of a version: the last run of the monitor
 ATTESTATION = "attestation/bundle.intoto.json"  # artifact of a run
-BACKUP = "bring the store of MLflow's artifacts back from its backup; glue run brings the bundle of its own version"
-MAX_DESCRIPTION = 5000  # characters that MLflow takes
+BACKUP = "restore MLflow's artifact store from its backup; glue run restores the bundle of its own version"
+MAX_DESCRIPTION = 5000  # characters that MLflow accepts
 
 
 class Store(Registry):
-    """The same with files.
+    """The model registry and the files of its versions.
 
     Attributes:
-        check_bundle: is called with a bundle that was downloaded and its signed statement, and refuses it by DataError.
-        trust: classes and functions whose code may run here, by import path.
+        check_bundle: is called with each downloaded bundle and its signed statement; raises DataError to refuse it.
+        trust: import paths of classes and functions whose code may run here.
     """
 
     check_bundle: Callable[[Path, str | None], None] | None = None
     trust: Sequence[str] = ()
 
     def has_signature(self, model: str, version: int) -> bool:
-        """Does the logged model declare its inputs and outputs?"""
+        """Check whether the logged model declares its inputs and outputs."""
         from mlflow.models import get_model_info
 
         try:
@@ -44,11 +44,11 @@ class Store(Registry):
             raise
 
     def download_artifact(self, model: str, version: int, name: str, into: Path) -> Path:
-        """Copy a folder of the version's run into a folder of the caller's."""
+        """Copy a folder of the version's run into the folder `into`."""
         return self._download(self.client.get_model_version(model, str(version)).run_id, name, into)
 
     def read_artifact(self, model: str, version: int, name: str) -> str | None:
-        """A text file of the version's run; None where it has none.
+        """Return the content of a text file of the version's run; None if the run does not have it.
 
         Raises:
             ToolError: the run's artifacts cannot be read.
@@ -66,20 +66,20 @@ class Store(Registry):
     def _download(self, run: str, name: str, into: Path) -> Path:
         from mlflow.artifacts import download_artifacts
 
-        place = f"{self.client.get_run(run).info.artifact_uri}/{name}"  # by the run's id MLflow hides what went wrong
+        place = f"{self.client.get_run(run).info.artifact_uri}/{name}"  # with the run's id MLflow would hide the cause
         try:
             return Path(self.ask(lambda: download_artifacts(place, dst_path=str(into), tracking_uri=self.uri)))
         except ToolError as error:
             if isinstance(error, Unreachable) or self._has(run, name):
                 raise
-            raise DataError(f"{place} is not there", hint=BACKUP) from error
+            raise DataError(f"{place} does not exist", hint=BACKUP) from error
 
     def _has(self, run: str, name: str) -> bool:
         folder = name.rpartition("/")[0]
         return name in [file.path for file in self.client.list_artifacts(run, folder or None)]
 
     def download_bundle(self, model: str, version: int, into: Path) -> Path:
-        """Copy the bundle of a version into a folder of the caller's.
+        """Copy the bundle of a version into the folder `into`.
 
         Raises:
             DataError: the bundle is not the one that was registered, or the project's own store has lost it.
@@ -96,7 +96,7 @@ class Store(Registry):
         if found.tags.get(BUNDLE_DIGEST) != files.digest(bundle):
             raise DataError(
                 f"{model} v{version}: its bundle is not the one that was registered",
-                hint=f"glue reproduce {version} makes it again from its record; glue rollback leaves it",
+                hint=f"glue reproduce {version} rebuilds it from its record; glue rollback switches to another version",
             )
         if self.check_bundle is not None:
             try:
@@ -106,10 +106,10 @@ class Store(Registry):
         return bundle
 
     def attestation(self, model: str, version: int) -> str | None:
-        """The signed statement of a version's bundle, as text; None where there is none.
+        """Return the signed statement of a version's bundle, as text; None if the version is not signed.
 
         Raises:
-            ToolError: it is not known whether there is one.
+            ToolError: the artifacts cannot be read.
         """
         run = self.client.get_model_version(model, str(version)).run_id
         if not self.client.list_artifacts(run, ATTESTATION.partition("/")[0]):
@@ -118,16 +118,16 @@ class Store(Registry):
             return self._download(run, ATTESTATION, Path(folder)).read_text(encoding="utf-8", errors="replace")
 
     def signature_digest(self, model: str, version: int) -> str | None:
-        """The SHA-256 of that statement."""
+        """Return the SHA-256 of the version's signed statement; None if the version is not signed."""
         text = self.attestation(model, version)
         return None if text is None else hashlib.sha256(text.encode()).hexdigest()
 
     def record_signature(self, model: str, version: int) -> None:
-        """Record that a version was signed, and with what."""
+        """Record that a version was signed, with the digest of its statement."""
         self._record(model, None, version, None, event="sign", evidence=self.signature_digest(model, version))
 
     def attach(self, model: str, version: int, file: Path, folder: str) -> None:
-        """Add a file to a folder of the version's run; one of the same name is replaced."""
+        """Add a file to a folder of the version's run; a file with the same name is replaced."""
         self.client.log_artifact(self.client.get_model_version(model, str(version)).run_id, str(file), folder)
 
     def _attestation(self, run: str, into: Path) -> str | None:
@@ -137,11 +137,11 @@ class Store(Registry):
             return None
 
     def repair_bundle(self, model: str, version: int, bundle: Path) -> None:
-        """Log the bundle of a version again if the store has lost or damaged it; never a different one."""
+        """Log the bundle of a version again if the store has lost or damaged it; never log a different bundle."""
         try:
             with tempfile.TemporaryDirectory() as folder:
                 self.download_bundle(model, version, Path(folder))
-        except ToolError:  # the server does not answer: whoever needs the bundle will report that
+        except ToolError:  # the server does not answer: the code that needs the bundle will report it
             return
         except DataError:
             found = self.client.get_model_version(model, str(version))
@@ -149,10 +149,10 @@ class Store(Registry):
                 self.client.log_artifacts(found.run_id, str(bundle), "bundle")
 
     def download_model(self, model: str, version: str, into: Path) -> tuple[str, Path]:
-        """Copy the logged model of a registered version (a number, or `@alias`) into a folder; its URI and its folder.
+        """Copy the logged model of a registered version (a number or `@alias`); return its URI and its folder.
 
         Raises:
-            DataError: there is no such version, or it holds no MLmodel.
+            DataError: there is no such version, or it has no MLmodel file.
         """
         from mlflow.artifacts import download_artifacts
 
@@ -166,7 +166,7 @@ class Store(Registry):
         uri = f"models:/{model}/{version}"
         folder = Path(self.ask(lambda: download_artifacts(uri, dst_path=str(into))))
         if not (folder / "MLmodel").is_file():
-            raise DataError(f"{uri}: has no MLmodel")
+            raise DataError(f"{uri}: has no MLmodel file")
         return uri, folder
 
     def publish(
@@ -179,24 +179,27 @@ class Store(Registry):
         model_files: ModelFiles,
         describe: Callable[[str], str],
     ) -> tuple[int, bool]:
-        """Log one run and register its model; a run that does not get to the end is FAILED.
+        """Log one run and register its model; if this fails, the run is marked FAILED.
 
-        `find_version` finds the version by its fingerprint. `describe` makes the description of a name like "churn v3".
-        Returns the version that has the result, and whether it is new: another machine may publish the same meanwhile.
+        `find_version` finds the version by its fingerprint. `describe` returns the description for a name such as
+        "churn v3".
+
+        Returns:
+            The version with the result, and whether it is new: another machine may have published the same result.
         """
         tags = {**content.tags, FINGERPRINT: fingerprint}
-        with self.asked(), warnings.catch_warnings():
+        with self.contact(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             name = f"{model} v{max(self.versions(model), default=0) + 1}"
             description = describe(name)[:MAX_DESCRIPTION]
             with self.running(experiment, name, {**tags, NOTE: description}, content.took_s) as run:
                 self._log_content(run, content)
-                plain = re.sub(r"[.%\"]", "_", model)  # no name has these characters
+                plain = re.sub(r"[.%\"]", "_", model)  # MLflow does not allow these characters in a name
                 logged = self.ask(lambda: log_model(run, plain, model_files))
-                # after the model: logging it asks for the history of each metric of the run
+                # after the model, because logging a model reads the history of each metric of the run
                 self._log_metrics(run, content.metrics, logged.model_id)
                 made = self._create_version(model, logged.model_uri, run, tags, description, logged.model_id)
-                if made != name:  # another machine has registered a version meanwhile
+                if made != name:  # another machine has registered a version in the meantime
                     self.client.update_run(run, name=made)
             number = int(made.rpartition(" v")[2])
             first = self.find_version(model, fingerprint)
@@ -209,9 +212,10 @@ class Store(Registry):
     def register(
         self, model: str, *, experiment: str, fingerprint: str, tags: dict[str, str], bundle: Path
     ) -> tuple[int, bool]:
-        """Register the bundle of a model that was made elsewhere, unless it is registered already.
+        """Register the bundle of a model that was built elsewhere, unless it is already registered.
 
-        Returns the version that has it, and whether the version is new.
+        Returns:
+            The version with the bundle, and whether it is new.
         """
         found = self.find_version(model, fingerprint)
         if found is not None:
@@ -227,7 +231,7 @@ class Store(Registry):
     def _create_version(
         self, model: str, source: str, run: str, tags: dict[str, str], description: str, logged: str | None = None
     ) -> str:
-        """Create a version, and the registered model if it is the first; the version's name."""
+        """Create a version, and for the first version the registered model; return the version's name."""
         if not self.client.search_registered_models(f"name = '{model}'"):
             try:
                 self.client.create_registered_model(model)
@@ -247,7 +251,7 @@ class Store(Registry):
         tags: dict[str, str],
         artifacts: list[Path],
     ) -> str:
-        """Log a run of the monitor, and return its id; its tags name the version, and a tag of the version names it."""
+        """Log a run of the monitor and return its id; the run's tags name the version, and a version tag the run."""
         own = {"glue.model": model, "glue.model_version": str(version)}
         with self.running(experiment, f"{model} v{version} monitored", {**tags, **own}) as run:
             self._log_metrics(run, metrics)
@@ -257,7 +261,7 @@ class Store(Registry):
         return run
 
     def add_to_description(self, model: str, version: int, line: str) -> None:
-        """Add a line to the description of a version, and of its run, on MLflow's page."""
+        """Add a line to the descriptions of a version and of its run in MLflow's UI."""
         found = self.client.get_model_version(model, str(version))
         text = with_line(found.description, line)
         if text is not None:
@@ -269,9 +273,10 @@ class Store(Registry):
 
 
 def with_line(text: str | None, line: str) -> str | None:
-    """A description with one more line, like `* 09:00, glue run: **champion**`.
+    """Append a line such as `* 09:00, glue run: **champion**` to a description.
 
-    None if the last line says the same at another time, or if there is no room for another.
+    Returns:
+        The new description; None if the last line differs only in its time, or if the description would be too long.
     """
     before = text or ""
     last = before.rpartition("\n")[2]

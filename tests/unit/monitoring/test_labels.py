@@ -129,7 +129,7 @@ def test_requests_of_several_rows_and_the_same_id_again(tmp_path: Path) -> None:
     [
         (LabelTable(path="labels.parquet", id="idd"), "monitor.labels.id: no column 'idd' (did you mean 'id'?)"),
         (LabelTable(path="other.parquet", id="id"), "monitor.labels.path: other.parquet is not there"),
-        (LabelTable(url="mysql://u:hidden@h/x", query="select 1", id="id"), "is no postgresql://"),
+        (LabelTable(url="mysql://u:hidden@h/x", query="select 1", id="id"), "is not a postgresql://"),
         (LabelTable(url="postgresql://u:hidden@127.0.0.1:1/x", query="select 1", id="id"), "OperationalError"),
     ],
 )
