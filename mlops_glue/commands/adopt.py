@@ -1,7 +1,7 @@
-"""`glue adopt`: a glue.yaml for a repository that glue did not make, from what is there.
+"""`glue adopt`: write a glue.yaml for an existing repository, based on its contents.
 
-All that is written lies in one new folder, `glue/`: the repository's own files stay as they are, byte for byte, and
-removing that folder removes glue.
+All output is in one new folder, `glue/`. The repository's own files stay unchanged, byte for byte, and deleting that
+folder removes glue.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from mlops_glue.scaffold import manifest, undo
 from mlops_glue.scaffold.infer import name_of
 from mlops_glue.tables import find_table
 
-Agree = Callable[[str], bool]  # asks the user a question; true is yes
+Agree = Callable[[str], bool]  # asks the user a question; True means yes
 
 
 def adopt(path: str, data: str | None, target: str | None, task: str | None, *, agree: Agree) -> int:
-    """Read the repository, propose, show, and write where `agree` says yes."""
+    """Read the repository, show the proposed files, and write them if `agree` returns True."""
     top = Path(path).resolve()
     root = _new_folder(top, path)
     answers = scaffold.propose(root, top, data, target, task)
@@ -40,7 +40,7 @@ def adopt(path: str, data: str | None, target: str | None, task: str | None, *, 
 
 
 def adopt_tracking(path: str, *, agree: Agree) -> int:
-    """A `glue.yaml` that only says where runs go; shown, and written where `agree` says yes."""
+    """Show a `glue.yaml` that only configures tracking, and write it if `agree` returns True."""
     top = Path(path).resolve()
     root = _new_folder(top, path)
     server = "MLFLOW_TRACKING_URI" in os.environ
@@ -53,9 +53,9 @@ def adopt_tracking(path: str, *, agree: Agree) -> int:
 
 
 def adopt_model(path: str, model: str, *, registry: str | None, trust: bool, data: str | None, agree: Agree) -> int:
-    """A model that another program registered in MLflow: convert, prove, show, and write where `agree` says yes.
+    """Convert and verify a model that another program registered in MLflow, and write it if `agree` returns True.
 
-    Where an earlier version of the model was adopted, this one is added to it.
+    If an earlier version of the model was adopted, this version is added to the same project.
     """
     from mlops_glue.delivery import import_model
     from mlops_glue.processes import run_apart
@@ -71,7 +71,9 @@ def adopt_model(path: str, model: str, *, registry: str | None, trust: bool, dat
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         source = import_model.Source(top, import_model.find_registry(top, registry), name, version, trust, table)
-        imported = run_apart(import_model.convert, source, scratch, does="loads the model")  # whatever its code does
+        imported = run_apart(
+            import_model.convert, source, scratch, does="loads the model"
+        )  # isolated from the code that the model runs
         console.progress(f"{imported.uri} ({imported.serialization}) as ONNX: {imported.proof}")
         for note in imported.notes:
             console.progress(note)
@@ -79,28 +81,28 @@ def adopt_model(path: str, model: str, *, registry: str | None, trust: bool, dat
             return 0
         with contextlib.nullcontext() if newer else scaffold.written(root, files, answers, files):
             number, is_new = import_model.register(root, name, imported, scratch / import_model.BUNDLE)
-    outcome = "is champion" if is_new else "has it already"
+    outcome = "is champion" if is_new else "was registered already"
     console.result(f"{name} v{number} {outcome}. Next: cd {_enter(path)} && glue serve --check")
     return 0
 
 
 def _new_folder(top: Path, path: str) -> Path:
-    """The folder that will hold all that is written.
+    """Return the folder for all output.
 
     Raises:
-        UsageError: the folder exists already, or the repository does not.
+        UsageError: the folder already exists, or the repository does not exist.
     """
     if not top.is_dir():
         raise UsageError(f"{path}: no such folder", hint="glue adopt .")
     root = top / layout.ADOPTED
     for place in (top / layout.CONFIG, root):
         if place.exists():
-            raise UsageError(f"{place} is there already", hint="glue run" if (root / layout.CONFIG).is_file() else None)
+            raise UsageError(f"{place} already exists", hint="glue run" if (root / layout.CONFIG).is_file() else None)
     return root
 
 
 def _is_agreed(root: Path, files: Mapping[str, str], agree: Agree) -> bool:
-    """Show new files as `git diff` does, of the JSON Schema only how long it is, and ask whether to write them."""
+    """Show new files as `git diff` does (for the JSON Schema only its length), and ask whether to write them."""
     for name, text in files.items():
         path = f"{layout.ADOPTED}/{name}"
         if name == layout.SCHEMA:
@@ -108,7 +110,7 @@ def _is_agreed(root: Path, files: Mapping[str, str], agree: Agree) -> bool:
         else:
             lines = difflib.unified_diff([], text.splitlines(), "/dev/null", path, lineterm="")
             console.result("\n".join(lines))
-    return agree(f"Write these into {root}?")
+    return agree(f"Write these files to {root}?")
 
 
 def _enter(path: str) -> str:
@@ -116,6 +118,6 @@ def _enter(path: str) -> str:
 
 
 def _serves(root: Path, name: str) -> bool:
-    """Is this folder what `glue adopt --model` made of an earlier version of the model?"""
+    """Return whether `glue adopt --model` created this folder from an earlier version of the model."""
     config = configs.load(root, "", needs=())
     return config.data is None and config.model_name == name

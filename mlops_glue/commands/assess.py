@@ -1,4 +1,4 @@
-"""`glue assess`: what a repository shows of MLOps, from what is in it, and what to do next."""
+"""`glue assess`: show the MLOps practices that a repository's files reveal, and the next steps."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from mlops_glue.report.success import Measure
 
 FORMAT = 2  # of --json
-NEXT = 5  # steps that are shown; the strategy page has them all
+NEXT = 5  # steps to show; the strategy page lists all of them
 MARKS = {"found": "+", "hint": "?", "not_found": "-"}
 
 
 def assess(path: str, *, as_json: bool = False, markdown: bool = False, page: str | None = None) -> int:
-    """Read the repository, judge, print; with `page` write the strategy page, which must not be there yet."""
+    """Read and assess the repository, print the result, and write the strategy page `page`, which must not exist."""
     root = Path(path).resolve()
     if not root.is_dir():
         raise UsageError(f"{path}: no such folder", hint="glue assess .")
     if page is not None and Path(page).exists():
-        raise UsageError(f"{page} is there already, and people may have filled it in", hint="--output OTHER.md")
+        raise UsageError(f"{page} already exists, and may contain manual entries", hint="--output OTHER.md")
     evidence = collect(root)
     answers = evidence.answers()
     if as_json:
@@ -50,7 +50,7 @@ def _print(evidence: Evidence, answers: dict[str, Answer]) -> None:
         for answer in group:
             console.result(f"  {MARKS[answer.answer]} {answer.capability.title:<50} {_where(answer)}".rstrip())
     console.result()
-    console.result("+ found   ? only a hint   - not found, which does not say that it is not there")
+    console.result("+ found   ? only a hint   - not found (it may still exist outside the files)")
     for level in judge.levels(answers):
         console.result(_level(level))
     for note in judge.notes(evidence):
@@ -70,13 +70,13 @@ def _level(level: judge.Reached) -> str:
     reached = f"{level.level}, {level.name}" if level.decided else f"not decided, at least {level.level}"
     line = f"{level.model} MLOps level (0 to {level.highest}): {reached}"
     if level.needs:
-        wanted = ", ".join(CAPABILITIES[name].title for name in level.needs)
-        line += f"; level {level.level + 1} needs: {wanted}"
+        needed = ", ".join(CAPABILITIES[name].title for name in level.needs)
+        line += f"; level {level.level + 1} needs: {needed}"
     return line
 
 
 def _json(root: Path, evidence: Evidence, answers: dict[str, Answer]) -> dict[str, Any]:
-    """The documented form: see the README."""
+    """Return the documented JSON form."""
     return {
         "format": FORMAT,
         "path": str(root),
@@ -136,11 +136,11 @@ def _render(template: str, root: Path, evidence: Evidence, answers: dict[str, An
 
 
 def _measures(root: Path, evidence: Evidence) -> list[Measure]:
-    """The measures of success of the repository's project of glue."""
-    from mlops_glue.report import success  # with the registry, which only the page asks
+    """Return the measures of success of the glue project in the repository."""
+    from mlops_glue.report import success  # imports the registry, which only the page needs
 
     if "glue" not in evidence.facts:
-        return success.unknown("no project of glue is here")
+        return success.unknown("the repository has no glue project")
     project = (root / evidence.facts["glue"]).parent
     try:
         return success.collect(configs.load(project, tables=False, needs=configs.A_MODEL), project)

@@ -1,4 +1,4 @@
-"""`glue audit`: who moved which alias, when and why; and whether the record is whole."""
+"""`glue audit`: who moved which alias, when and why, and whether the record is intact."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mlops_glue.delivery.fetch import read_only
 
 
 def audit(*, as_json: bool = False, env: str | None = None) -> int:
-    """Print the record and what is wrong with it; exit 1 where something is."""
+    """Print the record and its problems; return 1 if there are problems."""
     root = layout.find_root()
     config = configs.load(root, env, tables=False, needs=configs.A_MODEL)
     if config.audit.remote is not None:
@@ -30,9 +30,9 @@ def audit(*, as_json: bool = False, env: str | None = None) -> int:
     for problem in problems:
         console.result(f"wrong: {problem}", bad="wrong")
     if not entries and not known.pinned and not problems:
-        console.result(f"no entry, and no version of {name} in the registry: there is nothing to check yet")
+        console.result(f"no entries, and no version of {name} in the registry: nothing to check yet")
     elif not problems:
         console.result(
-            f"{'1 entry' if len(moves) == 1 else f'{len(moves)} entries'}, and the chain is whole", good="whole"
+            f"{'1 entry' if len(moves) == 1 else f'{len(moves)} entries'}, and the chain is intact", good="intact"
         )
     return 1 if problems else 0

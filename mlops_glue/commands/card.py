@@ -1,4 +1,4 @@
-"""`glue card`: the card of a version."""
+"""`glue card`: the model card of a version."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mlops_glue.report import card as report
 
 
 def card(version: int | None = None, *, output: str | None = None, env: str | None = None) -> int:
-    """Print the card, or write it: as HTML where the file's name ends with .html, else as Markdown."""
+    """Print the card, or write it to `output`: as HTML if the name ends with .html, else as Markdown."""
     root = layout.find_root()
     config = configs.load(root, env, tables=False, needs=configs.A_MODEL)
     store, chosen = chosen_version(read_only(root, config), root, config, version, "glue card")

@@ -1,4 +1,4 @@
-"""`glue ci`: the jobs of GitHub Actions or GitLab CI, and a Makefile with the same commands, from `glue.yaml`."""
+"""`glue ci`: write jobs for GitHub Actions or GitLab CI, and a Makefile with the same commands, from `glue.yaml`."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from mlops_glue.scaffold.workflows import unlocked
 
 
 def ci(*, service: str | None = None, check: bool = False, as_json: bool = False) -> int:
-    """Write what is missing or stale and merge what was edited. Returns 1 on a conflict.
+    """Write missing and stale files, and merge edited files. Return 1 on a conflict.
 
-    With `check` nothing is written, and 1 says that something is to be. `service` is written to `ci.service`.
+    With `check`, write nothing, and return 1 if a file would change. `service` is stored as `ci.service`.
     """
     root = layout.find_root()
     config = configs.load(root, "", tables=False)
@@ -44,28 +44,28 @@ def ci(*, service: str | None = None, check: bool = False, as_json: bool = False
 
 
 def _advice(root: Path, config: configs.Config, lacking: str | None) -> Iterator[str]:
-    """What the files still need to do their work."""
+    """Yield what the jobs still need to work."""
     on_github, there = config.ci.service == "github", configs.in_environment(config, config.ci.env)
     train, deploy, monitor = (f"{n}.yml" if on_github else f"the job {n}" for n in ("train", "deploy", "monitor"))
     if lacking is not None:
-        gap = f" and has no {lacking}" if lacking else ""
-        yield f"{config.ci.requirements} is what the jobs install{gap}: make lock, then commit it"
+        gap = f", which lacks {lacking}" if lacking else ""
+        yield f"the jobs install {config.ci.requirements}{gap}: run make lock, then commit the file"
     if there.tracking.uri is None:
         where = f"environments.{config.ci.env}.tracking.uri" if config.ci.env else "tracking.uri"
-        yield f"only tests, no {train}: {where} is not set, and a job's own registry ends with its machine"
+        yield f"only tests, no {train}: {where} is not set, and a job's own registry is lost with its machine"
         return
     if config.ci.deploy is None:
-        yield f"{deploy} promotes and packages, and deploys nothing: ci: {{deploy: COMMAND}}"
+        yield f"{deploy} promotes and packages, but deploys nothing: set ci: {{deploy: COMMAND}}"
     if config.audit.remote is None:
-        yield f"the audit record of what {deploy} promotes ends with its machine: audit: {{remote: origin}} shares it"
+        yield f"the audit record of {deploy} is lost with its machine: set audit: {{remote: origin}} to share it"
     elif config.audit.remote != "origin" and "/" not in config.audit.remote:
-        yield f"a job's clone has no remote {config.audit.remote}, where the record would be: audit: {{remote: origin}}"
+        yield f"a job's clone has no remote {config.audit.remote} for the audit record: set audit: {{remote: origin}}"
     if git.lacks_branch(root, config.ci.branch):
-        yield f"{train} waits for pushes to {config.ci.branch}, which git has not: ci: {{branch: NAME}}"
+        yield f"{train} waits for pushes to {config.ci.branch}, but git has no such branch: set ci: {{branch: NAME}}"
     if config.ci.schedule is None:
         return
     if not on_github:
-        yield f"GitLab keeps schedules itself: Build > Pipeline schedules > {config.ci.schedule}, for {monitor}"
+        yield f"add the schedule of {monitor} in GitLab: Build > Pipeline schedules > {config.ci.schedule}"
     log = there.serve.prediction_log or ""
     if "://" not in log and not log.startswith("${"):
-        yield f"{monitor} reads serve.prediction_log; a folder of one machine no job sees: give it a URL"
+        yield f"{monitor} reads serve.prediction_log, but jobs cannot see a local folder: set it to a URL"

@@ -18,7 +18,7 @@ from mlops_glue.scaffold.outputs import check_outputs
 def compare(
     what: Sequence[str] = (), *, output: str | None = None, as_json: bool = False, env: str | None = None
 ) -> int:
-    """Print what differs, and what the holdout shows; with `output` write it as a page too."""
+    """Print the differences and the holdout's metrics; with `output`, also write a page."""
     root = layout.find_root()
     config = configs.load(root, env, tables=False, needs=configs.A_MODEL)
     if output is not None:
@@ -38,11 +38,11 @@ def compare(
     if as_json:
         console.result_json(files.json_value(report.record(found)))
     else:
-        _tell(found)
+        _print(found)
     return 0
 
 
-def _tell(found: SideBySide) -> None:
+def _print(found: SideBySide) -> None:
     for line in report.headlines(found):
         console.result(line)
     for at, table in enumerate(report.all_tables(found)):
@@ -53,9 +53,9 @@ def _tell(found: SideBySide) -> None:
             console.table(table.rows, table.head)
         for note in table.notes:
             console.result(note)
-    for said, lines in report.code(found):
+    for heading, lines in report.code(found):
         console.result()
-        for line in [said, *lines]:
+        for line in [heading, *lines]:
             console.result(line)
     for problem in found.problems if found.beside else []:
         console.progress(problem)

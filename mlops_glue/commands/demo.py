@@ -1,4 +1,4 @@
-"""`glue monitor --demo-drift`: the loop on this machine, in a scratch copy of the project, which stays."""
+"""`glue monitor --demo-drift`: run the whole loop locally, in a scratch copy of the project that is not deleted."""
 
 from __future__ import annotations
 
@@ -28,50 +28,54 @@ from mlops_glue.schema import Schema
 if TYPE_CHECKING:
     import pyarrow as pa
 
-ROWS, USUAL, TIMES = 1000, 250, 9  # of the table; sent before it drifts; and then, for each of the table's
+ROWS, USUAL, TIMES = (
+    1000,
+    250,
+    9,
+)  # rows of the table; rows sent before the drift; rows sent after it, per row of the table
 REQUEST_ROWS = 200
 MADE = "data artifacts monitoring mlruns mlartifacts node_modules __pycache__ .* dvc.yaml dvc.lock *.db"
-MOST_BYTES = 1 << 20  # of a file that is copied: code, not data
+MOST_BYTES = 1 << 20  # copy no larger files: they are data, not code
 WAIT_S = 60.0
 GLUE = [sys.executable, "-c", "import sys; sys.argv[0] = 'glue'; from mlops_glue.cli import main; main()"]
 
 
 def demo_drift() -> int:
-    """Serve, drift, alert, retrain, take over, and print every step. Nothing of the project is touched.
+    """Demonstrate serving, drift, an alert, retraining and promotion, without changing the project.
 
     Raises:
-        UsageError: the model takes nothing that the demo can make drift.
+        UsageError: the model has no input that the demo can make drift.
         CheckFailed: the first model was refused.
     """
     root = layout.find_root()
     config = configs.load(root, "")
     if config.features.use:
         raise UsageError(
-            "--demo-drift: the model's features come from Feast, and the demo makes drift in the rows of a request",
-            hint="try it in a project of one table: glue init demo --data TABLE --target COLUMN",
+            "--demo-drift: the model's features come from Feast, but the demo changes only columns of requests",
+            hint="try it in a project with one table: glue init demo --data TABLE --target COLUMN",
         )
     scratch = Path(tempfile.mkdtemp(prefix="glue-demo-")) / root.name
-    console.progress(f"in a scratch copy, {scratch}; the project stays as it is")
+    console.progress(f"working in a scratch copy, {scratch}; the project stays unchanged")
     table = _copy(root, config, scratch)
     console.result(f"\n1. train on {table.num_rows:,} rows of {config.source.path}: glue run")
     run_glue(scratch, "run")
     delivered = files.read_json(scratch / layout.DELIVERY)
     if delivered["champion"] is None:
         problem = f"--demo-drift: the first run on a sample was refused: {'; '.join(delivered['refused'])}"
-        raise CheckFailed(problem, hint=f"loosen evaluate.thresholds in {layout.CONFIG} for the time of the demo")
+        raise CheckFailed(problem, hint=f"loosen evaluate.thresholds in {layout.CONFIG} during the demo")
     with _serving(scratch) as url:
         _loop(scratch, url, table)
-    console.result(f"\nthe scratch copy and its reports stay in {scratch}: rm -r {scratch.parent} takes them away")
+    console.result(f"\nthe scratch copy and its reports are in {scratch}; to delete them: rm -r {scratch.parent}")
     return 0
 
 
 def _copy(root: Path, config: configs.Config, scratch: Path) -> pa.Table:
-    """The project's code with a sample of its table, and a `glue.yaml` that reaches nothing outside; the sample."""
-    is_made = shutil.ignore_patterns(*MADE.split())
+    """Copy the project's code, a sample of its table, and a `glue.yaml` without outside services; return the sample."""
+    is_generated = shutil.ignore_patterns(*MADE.split())
 
     def left_out(folder: str, names: list[str]) -> set[str]:
         big = {path.name for path in Path(folder).iterdir() if path.is_file() and path.stat().st_size > MOST_BYTES}
-        return is_made(folder, names) | big
+        return is_generated(folder, names) | big
 
     shutil.copytree(root, scratch, ignore=left_out)
     table = tables.read_table(root / config.source.path)
@@ -99,7 +103,7 @@ def _copy(root: Path, config: configs.Config, scratch: Path) -> pa.Table:
 
 
 def run_glue(scratch: Path, *words: str) -> None:
-    """Run a command in the scratch copy and print its answer; raise the error that ends it."""
+    """Run a command in the scratch copy and print its output; raise its error if it fails."""
     env = {key: value for key, value in os.environ.items() if key not in ("GLUE_ENV", "GITHUB_ACTIONS", "GITLAB_CI")}
     done = subprocess.run([*GLUE, *words], cwd=scratch, env=env, capture_output=True, text=True, check=False)
     if done.returncode not in (0, 1) or not done.stdout.strip():
@@ -113,7 +117,7 @@ def run_glue(scratch: Path, *words: str) -> None:
 
 @contextlib.contextmanager
 def _serving(scratch: Path) -> Iterator[str]:
-    """The address of a server of the scratch copy that answers."""
+    """Start a server in the scratch copy, and yield its URL once it is ready."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -127,7 +131,7 @@ def _serving(scratch: Path) -> Iterator[str]:
 
 
 def _ask(url: str, body: Any = None, until: Callable[[Any], bool] = lambda _: True) -> Any:
-    """Ask this machine's own server, again until it gives such an answer."""
+    """Request a URL of the local server, and repeat the request until `until` accepts the answer."""
     data = json.dumps(body, default=str).encode() if body is not None else None
     request = urllib.request.Request(url, data, {"Content-Type": "application/json"})  # noqa: S310
     end = time.monotonic() + WAIT_S
@@ -138,14 +142,14 @@ def _ask(url: str, body: Any = None, until: Callable[[Any], bool] = lambda _: Tr
             if until(answer):
                 return answer
         time.sleep(0.2)
-    raise ToolError(f"--demo-drift: {url} does not answer as it should within {WAIT_S:g} s")
+    raise ToolError(f"--demo-drift: {url} did not give the expected answer within {WAIT_S:g} s")
 
 
 def _loop(scratch: Path, url: str, table: pa.Table) -> None:
-    """From the usual traffic to the new champion."""
+    """Run the demo from normal traffic to the new champion."""
     schema = Schema.from_dict(files.read_json(scratch / layout.BUNDLE / "schema.json"))
     rng = np.random.default_rng(0)
-    console.result(f"\n2. serve it; {USUAL} rows like those it learned from, and their labels: glue monitor")
+    console.result(f"\n2. serve the model; send {USUAL} rows like the training data, with their labels: glue monitor")
     _send(scratch, url, schema, table.take(rng.integers(0, table.num_rows, USUAL)))
     run_glue(scratch, "monitor", "--no-page")
 
@@ -153,28 +157,32 @@ def _loop(scratch: Path, url: str, table: pa.Table) -> None:
     names = [column.name for column in schema.columns if column.kind in ("number", "category")]
     ranked = [entry["column"] for entry in importances if entry["column"] in names] or names
     if not ranked:
-        raise UsageError("--demo-drift: the model takes no number and no category that could drift")
+        raise UsageError("--demo-drift: the model has no number or category column that could drift")
     drifting = ranked[: max(1, min(2, len(ranked) // 2))]
     drifted = table.take(rng.integers(0, table.num_rows, TIMES * table.num_rows))
     for name in drifting:
         drifted = drifted.set_column(drifted.column_names.index(name), name, _drifted(drifted.column(name)))
-    console.result(f"\n3. {drifted.num_rows:,} rows in which {' and '.join(drifting)} drift, with labels: glue monitor")
+    console.result(
+        f"\n3. send {drifted.num_rows:,} rows with drift in {' and '.join(drifting)}, and their labels: glue monitor"
+    )
     _send(scratch, url, schema, drifted)
     before = _ask(f"{url}/model")["version"]
     run_glue(scratch, "monitor")
 
     champion = files.read_json(scratch / layout.DELIVERY)["champion"]
     if champion == before:
-        console.result(f"\n4. no candidate was better than v{before}, which goes on answering")
+        console.result(f"\n4. no candidate was better than v{before}, which continues to serve")
         return
     _ask(f"{url}/model", until=lambda model: model["version"] == champion)
-    console.result(f"\n4. the server answers with v{champion}, without a restart; the same traffic again: glue monitor")
+    console.result(
+        f"\n4. the server now uses v{champion}, without a restart; send the same traffic again: glue monitor"
+    )
     _send(scratch, url, schema, drifted.slice(0, ROWS))
     run_glue(scratch, "monitor", "--no-page")
 
 
 def _drifted(values: pa.ChunkedArray) -> pa.Array:
-    """A number measured one standard deviation too high; a category that goes by the next one's name."""
+    """Shift numbers up by one standard deviation; rename each category to the next category."""
     import pyarrow as pa
 
     if not tables.is_number(values.type):
@@ -187,7 +195,7 @@ def _drifted(values: pa.ChunkedArray) -> pa.Array:
 
 
 def _send(scratch: Path, url: str, schema: Schema, rows: pa.Table) -> None:
-    """Have rows scored over HTTP, and write down their truth, as somebody does who learns it later."""
+    """Score rows over HTTP, and write their true labels to a file, as if they arrived later."""
     truth = rows.column(schema.target).to_pylist()
     bodies = example_rows(rows.select([column.name for column in schema.columns]), schema)
     lines = ["request,row,truth"]

@@ -1,4 +1,4 @@
-"""`glue doctor`: is this installation and this project sound?"""
+"""`glue doctor`: check the installation and the project."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mlops_glue.report.health import of_installation, of_project
 
 
 def doctor(*, as_json: bool = False, env: str | None = None) -> int:
-    """Look at the tools, then at the project around the working folder, if any. Returns 1 where there is a problem."""
+    """Check the tools, then the project at or above the working folder, if any. Return 1 if there is a problem."""
     try:
         root: Path | None = layout.find_root()
     except UsageError:
@@ -20,7 +20,7 @@ def doctor(*, as_json: bool = False, env: str | None = None) -> int:
     has_features = root is not None and (root / layout.FEATURE_LIST).is_file()
     findings = list(of_installation(("pipeline", "validation", *(["features"] if has_features else []))))
     if root is None:
-        findings.append(Finding("note", "no project here: only the installation was looked at", "glue init"))
+        findings.append(Finding("note", "no project here: only the installation was checked", "glue init"))
     else:
         findings += of_project(root, env)
     is_sound = all(finding.level != "problem" for finding in findings)

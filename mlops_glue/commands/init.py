@@ -1,4 +1,4 @@
-"""`glue init`: a project from a table, a query or a template."""
+"""`glue init`: create a project from a table, a query or a template."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mlops_glue.streaming import SUFFIXES
 from mlops_glue.tables import find_table
 
 QUERY = "glue init churn --url '${DATABASE_URL}' --query 'select … from …' --target COLUMN"
-MOST_TABLES = 3  # that are named in a message
+MOST_TABLES = 3  # tables that a message lists
 
 
 def init(
@@ -36,7 +36,7 @@ def init(
     text: bool = True,
     dry_run: bool = False,
 ) -> int:
-    """Read the tables, infer, and write what is missing; nothing that is there is overwritten."""
+    """Read the tables, infer the settings, and write missing files; never overwrite existing files."""
     root = Path(directory).resolve()
     if (url is None) != (query is None):
         raise UsageError("--url and --query go together", hint=QUERY)
@@ -75,37 +75,43 @@ def init(
 
 
 def _check_tables(table: str | None, target: str | None, template: str | None, *, others: bool) -> None:
-    """A table and its target are there, or neither. `table`: how such a table is given, if one is; `others`: options.
+    """Check that a table and its target are both given, or neither.
+
+    Args:
+        table: a command with the table that was given, or None.
+        target: the column to predict.
+        template: a template, which has its own tables.
+        others: whether options that need a table were given.
 
     Raises:
-        UsageError: one is there without the other.
+        UsageError: the table or the target is missing.
     """
     if template is not None and table is not None:
         option = "--query" if table == QUERY else "--data"
-        raise UsageError(f"--template brings its own tables: leave out {option}, or --template")
+        raise UsageError(f"--template has its own tables: use either {option} or --template")
     if table is not None and target is None:
-        raise UsageError("which column is to be predicted?", hint=table)
+        raise UsageError("which column should be predicted?", hint=table)
     if table is None and (target or others):
         raise UsageError("which table?", hint="glue init churn --data customers.csv --target churn")
 
 
 def _find(data: tuple[str, ...], directory: str, root: Path) -> list[Path]:
-    """The tables that lie in files.
+    """Return the paths of the tables that are files or folders.
 
     Raises:
-        UsageError: one is not there, or is a folder that would have to be copied.
+        UsageError: a table does not exist, or is a folder outside the project.
     """
     files = [find_table(f"--data {name}", Path(name), folders=True).resolve() for name in data]
     outside = next((file for file in files if file.is_dir() and not file.is_relative_to(root)), None)
     if outside is not None:
-        why = "a folder is not copied, and this one is outside of the project"
+        why = "is a folder outside the project, and glue does not copy folders"
         move = f"mkdir -p {directory}/{layout.RAW} && mv {outside} {directory}/{layout.RAW}/"
         raise UsageError(f"--data {outside.name}: {why}", hint=move)
     return files
 
 
 def _check_no_tables(directory: str, root: Path) -> None:
-    """There are no tables: a user who has some does not want the demo, which `glue init` alone makes.
+    """Check that there are no tables: a user with tables does not want the demo, the default of `glue init`.
 
     Raises:
         UsageError: there are tables.
@@ -116,6 +122,6 @@ def _check_no_tables(directory: str, root: Path) -> None:
         paths = ", ".join(os.path.relpath(path) for path in found[:MOST_TABLES])
         where, data = shlex.quote(directory), shlex.quote(os.path.relpath(found[0]))
         raise UsageError(
-            f"which table, and which column is to be predicted? {directory} has {paths}",
+            f"which table, and which column should be predicted? {directory} contains {paths}",
             hint=f"glue init {where} --data {data} --target COLUMN; for the demo: glue init demo --template fraud",
         )

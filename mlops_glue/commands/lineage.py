@@ -1,4 +1,4 @@
-"""`glue lineage`: where a version, or one prediction, comes from."""
+"""`glue lineage`: show where a version, or a prediction, comes from."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def lineage(
     as_mermaid: bool = False,
     env: str | None = None,
 ) -> int:
-    """Print the lineage of a version, of the champion, or of the version that answered a request."""
+    """Print the lineage of a version, by default the champion, or of the version that answered a request."""
     root = layout.find_root()
     config = configs.load(root, env, tables=False, needs=configs.A_MODEL)
     answered = None

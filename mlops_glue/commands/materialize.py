@@ -1,4 +1,4 @@
-"""`glue materialize`: fresh features in the online store, without training; for a schedule."""
+"""`glue materialize`: refresh the online store without training, for example on a schedule."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mlops_glue.pipeline.session import project_lock
 
 
 def materialize(*, force: bool = False, as_json: bool = False, env: str | None = None) -> int:
-    """Run the pipeline as far as the feature tables, then fill the online store for the champion."""
+    """Run the pipeline up to the feature tables, then fill the online store for the champion."""
     root = layout.find_root()
     env = env or os.environ.get("GLUE_ENV")
     views = None if force else _as_before(root, env)
@@ -36,7 +36,7 @@ def _materialize(root: Path, env: str | None, *, force: bool) -> dict[str, str]:
     dvc_yaml.check_readable(root)
     config = configs.load(root, env)
     if not config.features.use:
-        raise UsageError(f"{layout.CONFIG} features.use names no feature of Feast's: there is nothing to materialize")
+        raise UsageError(f"{layout.CONFIG} features.use is empty: there are no Feast features to materialize")
     with project_lock(root):
         dvc_yaml.sync(config, root)
         stages, variables = execute.in_process(config, root), execute.variables(config)
@@ -45,9 +45,9 @@ def _materialize(root: Path, env: str | None, *, force: bool) -> dict[str, str]:
 
 
 def _as_before(root: Path, env: str | None) -> dict[str, str] | None:
-    """Every view as unchanged, where nothing has changed since the last run and the store is a file.
+    """Return every view as unchanged if nothing has changed since the last run and the store is a file, else None.
 
-    A server that holds the store may have lost it, so it is asked.
+    A store on a server may have lost its data, so it is always queried.
     """
     before = up_to_date.load(root, env)
     if before is None or len(before.required) < 2:

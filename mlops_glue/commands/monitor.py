@@ -1,4 +1,4 @@
-"""`glue monitor`: does what was served drift from what the version that served it was trained on?"""
+"""`glue monitor`: check served data for drift from the training data of the version that served it."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def monitor(
     as_json: bool = False,
     env: str | None = None,
 ) -> int:
-    """Compare a window of the prediction log, or a table, with the reference. Returns 1 where it drifts."""
+    """Compare a window of the prediction log, or a table, with the reference. Return 1 on drift."""
     now = datetime.now(UTC)
     root = layout.find_root()
     config = configs.load(root, env, tables=False, needs=configs.A_MODEL)
     given = {"--current": current, "--last": last, "--since": since, "--rows": rows}
     if len(named := [name for name, value in given.items() if value is not None]) > 1:
-        raise UsageError(f"{named[0]} and {named[1]}: one window at a time", hint=f"leave {named[1]} out")
+        raise UsageError(f"{named[0]} and {named[1]}: give only one window", hint=f"leave out {named[1]}")
     if config.tracking.uri is None and not (root / layout.TRACKING_DB).is_file():
         raise UsageError(f"{config.model_name} has no version yet", hint="glue run")
     with tempfile.TemporaryDirectory() as folder:
@@ -53,21 +53,21 @@ def monitor(
 
 
 def resume(env: str | None) -> int:
-    """A person has looked: candidates are trained again, here and by jobs."""
+    """Allow retraining again, here and in jobs, after a person has reviewed the refused candidates."""
     root = layout.find_root()
     refused = retrain.resume(configs.load(root, env, tables=False, needs=()), root)
-    console.result(f"retraining may go on; {refused} candidates in a row were refused")
+    console.result(f"retraining is resumed; {refused} candidates in a row were refused")
     return 0
 
 
 def test_alert(env: str | None) -> int:
-    """Send a test to every channel; returns 1 where one did not take it."""
+    """Send a test alert to every channel; return 1 if a channel fails."""
     root = layout.find_root()
     config = configs.load(root, env, tables=False)
     results = alerts.send_test(config.monitor.alerts, config.model_name, env, root / layout.PAGE)
     if not results:
         raise UsageError(
-            f"{layout.CONFIG} monitor.alerts: names no channel", hint='monitor: {alerts: {channels: ["${SLACK_URL}"]}}'
+            f"{layout.CONFIG} monitor.alerts: has no channels", hint='monitor: {alerts: {channels: ["${SLACK_URL}"]}}'
         )
     for channel, problem in results.items():
         console.result(f"{channel}: {problem or 'sent'}")
@@ -75,9 +75,9 @@ def test_alert(env: str | None) -> int:
 
 
 def _add_unshipped(window: Window, root: Path, folder: Path) -> None:
-    """Add rows that this machine has answered and not shipped to the log yet.
+    """Add rows that this machine has answered but not yet shipped to the log.
 
-    They are read before the log is listed, so that what is shipped meanwhile is in one of the two.
+    They are read before the log is listed, so that rows shipped in between are not missed.
     """
     spool = root / layout.SPOOL
     if not spool.is_dir() or not any(spool.iterdir()):
@@ -91,7 +91,7 @@ def _add_unshipped(window: Window, root: Path, folder: Path) -> None:
 
 
 def _exit_code(problems: list[Exception], *, drifts: bool) -> int:
-    """1 where there is an alert, whatever else went wrong; without one the first problem is raised."""
+    """Return 1 if there is an alert, whatever else went wrong; without an alert, raise the first problem."""
     for problem in problems[0 if drifts else 1 :]:
         console.error(problem if isinstance(problem, GlueError) else ToolError(brief(problem)))
     if problems and not drifts:
@@ -111,12 +111,14 @@ def _print_verdict(record: Record) -> None:
     if record["verdict"] == "not enough data":
         console.result(wording.too_few(record))
         if not record["rows"]:
-            console.progress("serve.prediction_log has no rows of this window: did glue serve answer requests in it?")
+            console.progress(
+                "serve.prediction_log has no rows in this window: did glue serve answer requests during it?"
+            )
     console.flush()
 
 
 def _print_version(record: Record, version: Verdict) -> None:
-    """What drifted of a version, and how it performs."""
+    """Print the drift and the performance of a version."""
     bad = f": {wording.named(version['verdict'])}" if version["verdict"] in ALERTING else ""
     console.result(wording.of_version(record, version), good=": ok", bad=bad)
     for line in wording.details(version):
@@ -127,11 +129,11 @@ def _print_version(record: Record, version: Verdict) -> None:
 
 
 def _print_reaction(record: Record) -> None:
-    """Where the reports are, who got an alert, and what came of a retraining."""
+    """Print the paths of the reports, the alert's recipients, and the outcome of a retraining."""
     console.result(f"reports  {'  '.join(filter(None, (layout.LATEST, record['page'])))}")
     sent = record.get("alert")
     if sent and sent["sent"]:
-        console.result(f"alert: {sent['event'] or 'what had not arrived'}, to {', '.join(sent['sent'])}")
+        console.result(f"alert: {sent['event'] or 'undelivered alerts'}, to {', '.join(sent['sent'])}")
     elif sent and sent["since"] and not sent["problems"]:
         console.result(f"alert: open since {sent['since']}, already sent")
     if done := record.get("retrain"):

@@ -1,4 +1,4 @@
-"""`glue monitor --reference A --current B`: has one table another distribution than the other? No model, no project."""
+"""`glue monitor --reference A --current B`: compare the distributions of two tables, without a model or project."""
 
 from __future__ import annotations
 
@@ -24,11 +24,13 @@ if TYPE_CHECKING:
 def monitor_tables(
     reference: str, current: str, *, page: bool = True, as_json: bool = False, env: str | None = None
 ) -> int:
-    """Compare them by the limits of `monitor` in `glue.yaml`, where there is one. Returns 1 where they differ."""
+    """Compare the tables by the limits of `monitor` in `glue.yaml`, if there is one. Return 1 if they differ."""
     for option, name in (("--reference", reference), ("--current", current)):
         tables.find_table(f"{option} {name}", Path(name))
     root, settings = _project(env)
-    with Painter() if page else contextlib.nullcontext() as painter:  # it imports for seconds, meanwhile
+    with (
+        Painter() if page else contextlib.nullcontext() as painter
+    ):  # imports its packages in the background for seconds
         notes: list[str] = []
         table = tables.read_or_sample(Path(reference), notes)
         sampled, before = RowSample(PAGE_ROWS), RowSample(PAGE_ROWS)
@@ -51,7 +53,7 @@ def monitor_tables(
 
 
 def _project(env: str | None) -> tuple[Path, configs.Monitor]:
-    """Where the page goes, and the limits: the project's, else this folder and the defaults."""
+    """Return the page's folder and the limits: the project's, else this folder and the defaults."""
     try:
         root = layout.find_root()
     except UsageError:

@@ -1,4 +1,4 @@
-"""`glue package`: what serves one version, in a folder: to run anywhere without glue, or to build an image of."""
+"""`glue package`: write a folder that serves one version without glue, or to build an image from."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mlops_glue.scaffold import package as scaffold
 
 
 def package(target: str, *, version: int | None = None, wheels: bool = False, env: str | None = None) -> int:
-    """Write the folder. Returns 1 on a conflict with the user's edits."""
+    """Write the folder. Return 1 on a conflict with the user's edits."""
     root = layout.find_root()
     env = env or os.environ.get("GLUE_ENV")
     config = configs.load(root, env, tables=False, needs=configs.A_MODEL)
@@ -21,5 +21,5 @@ def package(target: str, *, version: int | None = None, wheels: bool = False, en
     folder, tag = shlex.quote(target), f"{written.image}:v{written.version}"
     console.result(f"next     python {folder} --check    docker build --tag {tag} {folder}")
     for path in written.conflicts:
-        console.progress(f"{target}/{path}: both sides are there, between <<<<<<< and >>>>>>>: choose")
+        console.progress(f"{target}/{path}: contains both sides of a conflict, between <<<<<<< and >>>>>>>: choose one")
     return 1 if written.conflicts else 0

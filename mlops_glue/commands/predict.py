@@ -1,4 +1,4 @@
-"""`glue predict IN OUT` and `glue explain`: scoring with the champion, in bounded memory, and why it says so."""
+"""`glue predict IN OUT` and `glue explain`: score tables in bounded memory, and explain predictions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mlops_glue.errors import DataError, UsageError, combined
 from mlops_glue.scaffold.outputs import check_outputs
 from mlops_glue.serving import score_files
 
-AVERAGED = 200  # rows of the holdout
+AVERAGED = 200  # rows of the holdout to average over
 
 
 def explain(
@@ -28,11 +28,11 @@ def explain(
     as_json: bool = False,
     env: str | None = None,
 ) -> int:
-    """What each column adds to the answer: for each row of a file, or on average of the holdout."""
+    """Show each column's contribution to the prediction: per row of a file, or averaged over the holdout."""
     if source is not None and target is not None:
         return predict(source, target, version=version, env=env, explained=True)
     if source is not None:
-        raise UsageError(f"{source}: and where to?", hint=f"glue explain {source} explained.csv")
+        raise UsageError(f"{source}: the output file is missing", hint=f"glue explain {source} explained.csv")
     from mlops_glue import explanation, tables
     from mlops_glue.drift import sample_part
     from mlops_glue.scoring import Bundle
@@ -43,8 +43,8 @@ def explain(
         chosen, folder = as_left_or_registered(root, config, version, Path(scratch))
         bundle = Bundle(folder, threads=os.cpu_count() or 1, trust=config.package.trust)
         explainer = explanation.of_bundle(bundle, folder)
-        held = sample_part(tables.read_parquet(folder / layout.SAMPLE), "test")
-        some = held.take(tables.evenly_spaced(held.num_rows, AVERAGED))
+        holdout = sample_part(tables.read_parquet(folder / layout.SAMPLE), "test")
+        some = holdout.take(tables.evenly_spaced(holdout.num_rows, AVERAGED))
         found = explainer.explain(bundle.encoded(some.select(explainer.columns)))
     means = abs(found.contributions).mean(axis=0)
     order = sorted(zip(found.columns, means.tolist(), strict=True), key=lambda pair: -pair[1])
@@ -53,11 +53,11 @@ def explain(
         return 0
     what = "the value" if bundle.schema.labels is None else "the probability"
     console.result(
-        f"{config.model_name} v{chosen}: how far each column moves {what}, on average of {some.num_rows} rows"
+        f"{config.model_name} v{chosen}: how far each column moves {what}, averaged over {some.num_rows} rows"
     )
     console.table([[name, f"{mean:.4g}"] for name, mean in order], ["column", "mean |contribution|"])
     if found.holds:
-        console.result(f"base and contributions add up to each answer, within {found.gap:.1g}")
+        console.result(f"base and contributions add up to each prediction, within {found.gap:.1g}")
     score_files.warn_of_gap(found, f"{config.model_name} v{chosen}")
     return 0
 
@@ -71,15 +71,17 @@ def predict(
     env: str | None = None,
     explained: bool = False,
 ) -> int:
-    """Score a file, or each table in a folder; the output holds the input's columns, then the prediction.
+    """Score a file, or each table in a folder; the output contains the input's columns, then the prediction.
 
     Raises:
-        DataError: tables cannot be scored; the others of the folder are.
+        DataError: some tables cannot be scored; the other tables of the folder are scored.
     """
     if kind is not None and "-" not in (source, target):
-        raise UsageError("--format is of standard input and output", hint=f"glue predict - - --format {kind}")
+        raise UsageError("--format applies only to standard input and output", hint=f"glue predict - - --format {kind}")
     if target == "-" and (Path(source).is_dir() or (kind == "parquet" and sys.stdout.isatty())):
-        raise UsageError("standard output takes one table, and no Parquet where it is a terminal", hint="name a file")
+        raise UsageError(
+            "standard output accepts only one table, and a terminal no Parquet", hint="give an output file"
+        )
     with tempfile.TemporaryDirectory() as scratch:
         stdin = Path(scratch, f"in.{kind or 'csv'}")
         stdout = Path(scratch, f"out.{kind if kind == 'parquet' else 'csv'}")
@@ -107,7 +109,7 @@ def _score(
     *,
     explained: bool,
 ) -> list[DataError]:
-    """Score each file; returns what is wrong with those that cannot be scored."""
+    """Score each file; return the errors of files that cannot be scored."""
     root = layout.find_root()
     config = configs.load(root, env, needs=configs.A_MODEL)
     check_outputs(root, [path for path in outputs if path not in streams], config)
@@ -133,7 +135,7 @@ def _score(
 def _each(
     scorer: score_files.Scorer, pairs: list[tuple[Path, Path]], streams: dict[Path, str]
 ) -> Iterator[score_files.Scored]:
-    """What becomes of each file; several are scored by the engine of `compute`."""
+    """Score each file and yield the outcome; several files are scored by the engine of `compute`."""
     work = engine.opened(scorer.config) if len(pairs) > 1 else contextlib.nullcontext()
     with files.swept([target for _, target in pairs]), work as bind:
         if bind is not None:

@@ -1,4 +1,4 @@
-"""`glue promote` and `glue rollback`: the champion, by the rules; the one before, put back."""
+"""`glue promote` and `glue rollback`: promote a version by the rules, or restore a former champion."""
 
 from __future__ import annotations
 
@@ -30,10 +30,13 @@ def promote(
     as_json: bool = False,
     env: str | None = None,
 ) -> int:
-    """Move the champion alias where every condition holds, or another alias to any sound version."""
+    """Move the champion alias if every condition is met, or another alias to any version with an intact bundle."""
     if force and not reason:
         of = f" {version}" if version is not None else ""
-        raise UsageError("--force needs a reason, which is recorded", hint=f"glue promote{of} --force --reason 'why'")
+        raise UsageError(
+            "--force needs a reason, which is stored in the audit record",
+            hint=f"glue promote{of} --force --reason 'why'",
+        )
     root, config, store = _opened(env)
     from mlops_glue.delivery import promote as promotion
 
@@ -56,7 +59,7 @@ def promote(
 
 
 def rollback(to: int | None = None, *, reason: str | None = None, as_json: bool = False, env: str | None = None) -> int:
-    """Put a former champion back."""
+    """Restore a former champion."""
     root, config, store = _opened(env)
     from mlops_glue.delivery import promote as promotion
 
@@ -89,7 +92,7 @@ def _print_verdict(model: str, verdict: Verdict, as_json: bool) -> None:
         for reason in verdict.refused:  # a job keeps the JSON in a file
             console.progress(f"refused: {reason}")
     elif not verdict.refused and verdict.previous == verdict.version:
-        console.result(f"{model} v{verdict.version} is champion already", good="is champion")
+        console.result(f"{model} v{verdict.version} is already champion", good="is champion")
     else:
         for line in describe.verdict(model, verdict):
             console.result(line, good="is champion", bad="refused")

@@ -1,4 +1,4 @@
-"""`glue report`: pages of where a project stands; with `--pr` what a change does, for a pull request."""
+"""`glue report`: pages on the state of a project; with `--pr`, the effect of a change, for a pull request."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from mlops_glue.report.base import BaseRevision
 from mlops_glue.scaffold.outputs import check_outputs
 from mlops_glue.scaffold.workflows import prefix
 
-WHERE_BASE_IS = "git log --oneline, for one that it has; git fetch --unshallow brings older ones, git fetch newer ones"
+WHERE_BASE_IS = "git log --oneline lists commits; git fetch --unshallow gets older ones, git fetch newer ones"
 
 
 def report(*, output: str | None = None, show: bool = False, as_json: bool = False, env: str | None = None) -> int:
-    """Write the pages, or print what the first one is made of."""
+    """Write the pages, or print the data of the first page as JSON."""
     root = layout.find_root()
     config = configs.load(root, env, tables=False, needs=configs.ANYTHING)
     if config.data is not None and not (root / "dvc.lock").is_file() and not (root / layout.LAST_RUN).is_file():
@@ -48,33 +48,35 @@ def report(*, output: str | None = None, show: bool = False, as_json: bool = Fal
 
 
 def _checked(made: Iterable[tuple[Path, str]], root: Path, config: configs.Config) -> list[tuple[Path, str]]:
-    """The pages, none of which takes the place of a file that is not glue's.
+    """Return the pages, after checking that none would overwrite a file that glue did not write.
 
     Raises:
-        UsageError: one would.
+        UsageError: a page would.
     """
     found = list(made)
     check_outputs(root, [path for path, _ in found], config)
     for path, _ in found:
         if path.exists() and not (path.is_file() and pages.is_ours(path)):
-            raise UsageError(f"{path} is no page of glue's, so it stays", hint="glue report --output a_new_folder")
+            raise UsageError(
+                f"{path} was not written by glue, so it is not overwritten", hint="glue report --output a_new_folder"
+            )
     return found
 
 
 def open_page(page: Path) -> None:
-    """Open it in a browser, or say where it is."""
+    """Open a page in a browser, or print its path."""
     if not webbrowser.open(page.as_uri()):
-        console.progress(f"there is no browser here; open it elsewhere: {page}")
+        console.progress(f"no browser found; open the page yourself: {page}")
 
 
 def report_change(
     *, base: str, output: str | None = None, pages: str | None = None, as_json: bool = False, env: str | None = None
 ) -> int:
-    """Compare the project as it is with a commit of it. Returns 1 where the change should not be merged."""
+    """Compare the project with one of its commits. Return 1 if the change should not be merged."""
     root = layout.find_root()
     top = git.top(root)
     if top is None:
-        raise UsageError(f"{root} is in no git repository, so there is nothing to compare with", hint="git init")
+        raise UsageError(f"{root} is not in a git repository, so there is nothing to compare with", hint="git init")
     if git.commit_hash(root, base) is None:
         raise UsageError(f"--base {base}: git has no such commit", hint=WHERE_BASE_IS)
     marker = prefix(root, top) or "."

@@ -1,4 +1,4 @@
-"""`glue reproduce`: a version made again, and how alike the two are."""
+"""`glue reproduce`: rebuild a version, and compare it with the original."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def reproduce(
     as_json: bool = False,
     env: str | None = None,
 ) -> int:
-    """Rebuild a version, print the proof, write the statement; exit 1 where less than `level` was reached.
+    """Rebuild a version, print the proof, and write the statement; return 1 if `level` was not reached.
 
-    With `push` its raw tables, which have proved to be those that were recorded, are sent to DVC's remote.
+    With `push`, also push the version's raw tables to DVC's remote, once they match the record.
     """
     root = layout.find_root()
     config = configs.load(root, env, tables=False, needs=configs.A_MODEL)

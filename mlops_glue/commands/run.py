@@ -16,7 +16,7 @@ from mlops_glue.scaffold.commit import due, undo
 
 
 def run(options: runs.Options, *, as_json: bool = False, env: str | None = None) -> int:
-    """Run what changed, publish the result, promote it where it may be. Returns 1 where a check said no."""
+    """Run changed stages, then publish and promote the model if allowed. Return 1 if a check refuses it."""
     root = layout.find_root()
     done = runs.run(root, env or os.environ.get("GLUE_ENV"), options, console.stage, console.fold)
     for line in describe.warnings(done.evaluation, published=done.delivery is not None):
@@ -38,16 +38,16 @@ def run(options: runs.Options, *, as_json: bool = False, env: str | None = None)
 
 
 def _warn_of_packages(packages: dict[str, str]) -> None:
-    """Where the model was made with another version of a package than is installed."""
+    """Warn if a package's installed version differs from the version that built the model."""
     for name, version in packages.items():
         now = modules.installed(name)
         if now != version:
-            made = f"the model was made with {name} {version}, and {now or 'none'} is installed"
-            console.progress(f"warning: {made}: glue run --force makes it anew")
+            built = f"the model was built with {name} {version}, but {now or 'no version'} is installed"
+            console.progress(f"warning: {built}: glue run --force rebuilds it")
 
 
 def _print(evaluation: Evaluation, delivery: Delivery, parity: dict[str, Any]) -> None:
-    """The metrics, what became of the version, and what comes next."""
+    """Print the metrics, the outcome for the version, and the next commands."""
     table = report.metrics(evaluation)
     console.result()
     console.table(table.rows, table.head)
@@ -60,7 +60,7 @@ def _print(evaluation: Evaluation, delivery: Delivery, parity: dict[str, Any]) -
 
 
 def _print_git(root: Path, delivery: Delivery, inputs: list[str] | None) -> None:
-    """The commit that is due; of a model that was refused, how to have the files of before."""
+    """Print the commit command; for a refused model, the command that restores the previous files."""
     refused = bool(delivery["refused"])
     message = f"{delivery['model']} v{delivery['version']}"
     command = undo(root, inputs) if refused else due(root, message, inputs=inputs)

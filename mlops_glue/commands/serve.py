@@ -1,4 +1,4 @@
-"""`glue serve`: the champion over HTTP, or what a folder of `glue package` holds."""
+"""`glue serve`: serve the champion, or the model in a folder of `glue package`, over HTTP."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mlops_glue.serving.model import Model
     from mlops_glue.serving.settings import Settings
 
-LONG = 600  # characters of an example; a longer one is in a file
+LONG = 600  # characters; a longer example is written to a file
 
 
 def serve(
@@ -44,9 +44,11 @@ def serve(
     """Serve a model, or check that it can be served."""
     options = {name: n for name, n in (("host", host), ("port", port), ("workers", workers)) if n is not None}
     if folder is None and (online_store is not None or state is not None):
-        raise UsageError("--online-store and --state are for a package", hint="glue serve --folder FOLDER")
+        raise UsageError("--online-store and --state require --folder", hint="glue serve --folder FOLDER")
     if folder is not None and (version is not None or env is not None):
-        raise UsageError("a package has one version, made for one environment", hint="without --version and --env")
+        raise UsageError(
+            "a package contains one version, built for one environment", hint="leave out --version and --env"
+        )
     with _installed(folder):
         from mlops_glue.serving import launch
 
@@ -62,7 +64,7 @@ def serve(
 
 @contextlib.contextmanager
 def _installed(folder: str | None) -> Iterator[None]:
-    """What is not installed is reported with the command that installs it."""
+    """Report a missing package with the command that installs it."""
     try:
         yield
     except (ImportError, MissingExtra) as error:
@@ -86,7 +88,7 @@ def _check(settings: Settings, *, as_json: bool) -> int:
         console.result_json({**model.about(), "example": model.examples, "answers": answers})
         return 0
     console.result(
-        f"{model.name} v{model.version} ({model.form}) can be served: {len(answers)} example rows are scored"
+        f"{model.name} v{model.version} ({model.form}) can be served: {len(answers)} example rows were scored"
     )
     for line in _field_lines(model):
         console.result(line)
@@ -99,15 +101,15 @@ def _check(settings: Settings, *, as_json: bool) -> int:
 
 
 def _announce(settings: Settings, model: Model, url: str) -> None:
-    """Print what is served where, and how to ask."""
+    """Print the model, its URL, and an example request."""
     options = settings.options
     if settings.registry_error is not None:
         reason = settings.registry_error
         console.progress(f"the registry could not be reached ({reason}); serving the last known version")
     workers = f", {options.workers} workers" if options.workers > 1 else ""
-    console.progress(f"{model.name} v{model.version} ({model.form}) on {url}{workers}; its pages: {url}/docs")
+    console.progress(f"{model.name} v{model.version} ({model.form}) on {url}{workers}; documentation: {url}/docs")
     if options.prediction_log is not None:
-        console.progress(f"answered predictions are kept in {redacted(options.prediction_log)}")
+        console.progress(f"answered predictions are logged in {redacted(options.prediction_log)}")
         for warning in _log_warnings(model, options.log):
             console.progress(f"warning: {warning}")
     request = _curl(model, url, settings)
@@ -115,18 +117,18 @@ def _announce(settings: Settings, model: Model, url: str) -> None:
 
 
 def _field_lines(model: Model) -> list[str]:
-    """One line for each field of a row: first the keys, then the columns in the order of a row without names."""
+    """Return a line for each field of a row: first the keys, then the columns in positional order."""
     order = {name: at for at, name in enumerate(model.contract.order)}
     lines = []
     for field in sorted(model.contract.fields, key=lambda field: order.get(field.name, -1)):
         kinds = sorted({kind.__name__ for kind in field.types} - ({"int"} if float in field.types else set()))
-        needed = "may be left out, may be null" if field.nullable else "required"
+        needed = "optional, may be null" if field.nullable else "required"
         lines.append(f"  {field.name}  {field.kind} ({' or '.join(kinds)}), {needed}")
     return lines
 
 
 def _curl(model: Model, url: str, settings: Settings) -> str:
-    """A request that can be pasted, with a row of the training data; a project has long ones in a file."""
+    """Return a curl command with a row of the training data; a project stores a long row in a file."""
     from mlops_glue.serving.contract import without_looked_up
 
     body = json.dumps(without_looked_up(model.examples, model.features)[0], ensure_ascii=False)
@@ -140,9 +142,9 @@ def _curl(model: Model, url: str, settings: Settings) -> str:
 
 
 def _log_warnings(model: Model, log: PredictionLog) -> list[str]:
-    """A misspelt name hides nothing. It is no error, because another version may have such a field."""
+    """Return warnings of unknown names in `serve.log`; not errors, because another version may have the field."""
     return [
-        f"serve.log.{key}: v{model.version} takes no {name!r} ({did_you_mean(name, list(model.contract.position))})"
+        f"serve.log.{key}: v{model.version} has no field {name!r} ({did_you_mean(name, list(model.contract.position))})"
         for key, names in (("omit", log.omit), ("hash", log.hash))
         for name in names
         if name not in model.contract.position

@@ -1,4 +1,4 @@
-"""`glue sign`: a signature for a version that has none, or one more."""
+"""`glue sign`: sign a version, or add another signature."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mlops_glue.errors import UsageError
 
 
 def sign(version: int | None = None, *, env: str | None = None) -> int:
-    """Sign the bundle of a version, of the champion by default, with the key of `registry.sign`."""
+    """Sign the bundle of a version, by default the champion's, with the key of `registry.sign`."""
     root = layout.find_root()
     config = configs.load(root, env, tables=False, needs=configs.A_MODEL)
     if config.registry.sign is None:
@@ -22,6 +22,6 @@ def sign(version: int | None = None, *, env: str | None = None) -> int:
     key = root / configs.resolve(config.registry.sign, "registry.sign")
     trusted = root / config.serve.verify if config.serve.verify is not None else None
     signed = signature.add(store, config.model_name, chosen, key, trusted)
-    already = "" if signed else " by this key already"
+    already = "" if signed else " with this key already"
     console.result(f"{config.model_name} v{chosen} is signed{already}", good="is signed")
     return 0

@@ -1,4 +1,4 @@
-"""`glue stage NAME`: one stage, as `dvc.yaml` calls it."""
+"""`glue stage NAME`: run one stage; called by `dvc.yaml`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ def stage(name: str, format_version: int) -> int:
         raise UsageError(f"no stage {name!r}", hint=did_you_mean(name, list(stages.NAMES)))
     if format_version != stages.FORMAT:
         raise UsageError(
-            f"dvc.yaml is of stage format {format_version}, this glue's is {stages.FORMAT}", hint="glue run"
+            f"dvc.yaml has stage format {format_version}, but this version of glue uses {stages.FORMAT}",
+            hint="glue run",
         )
     root = layout.find_root()
     execute.run_stage(stages.named(name), configs.load(root), root)

@@ -1,4 +1,4 @@
-"""`glue status` and `glue why`: what would run and the exact cause; what is champion; how the last run ended."""
+"""`glue status` and `glue why`: what would run and why, the current champion, and the outcome of the last run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mlops_glue.suggest import did_you_mean
 
 
 def status(*, as_json: bool = False, env: str | None = None) -> int:
-    """Print each stage with why it would run, the champion, what was refused, and how the last run failed."""
+    """Print each stage with the cause to run it, the champion, refused versions, and the last run's failure."""
     root = layout.find_root()
     config = configs.load(root, env, tables=False, needs=())
     found = report.status(root, config)
@@ -25,7 +25,7 @@ def status(*, as_json: bool = False, env: str | None = None) -> int:
 
 
 def why(stage: str | None = None, *, as_json: bool = False, env: str | None = None) -> int:
-    """Print every cause for which a stage would run; without a stage, those of each."""
+    """Print every cause for a stage to run; without a stage, the causes of all stages."""
     reasons, upstream = report.pending(layout.find_root(), env)
     if stage is None:
         if as_json:

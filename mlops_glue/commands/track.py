@@ -1,4 +1,4 @@
-"""`glue track -- COMMAND`: a command of the user's own as one MLflow run: no pipeline, and nothing to change in it."""
+"""`glue track -- COMMAND`: run an unmodified user command as one MLflow run, without a pipeline."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mlops_glue.errors import UsageError
 
 
 def track(command: tuple[str, ...], *, metrics: tuple[str, ...] = (), env: str | None = None) -> int:
-    """Run it, then log what it was given and what it measured. Returns the command's own exit code."""
+    """Run the command, then log its parameters and metrics. Return the command's exit code."""
     if shutil.which(command[0]) is None:
         why = "cannot be run" if Path(command[0]).is_file() else "no such command"
         raise UsageError(f"{command[0]}: {why}", hint="glue track -- python train.py")
@@ -21,7 +21,7 @@ def track(command: tuple[str, ...], *, metrics: tuple[str, ...] = (), env: str |
         root = layout.find_root()
     except UsageError as error:
         raise UsageError(error.message, hint="glue adopt --tracking") from None
-    environment = dict(os.environ)  # before MLflow's settings for glue itself, which are not the command's
+    environment = dict(os.environ)  # copied before glue changes MLflow's settings for itself
     config = configs.load(root, env, tables=False, needs=())
     run = tracked_run.tracked(root, config, command, environment, metrics)
     console.progress(f"run {run.id} of experiment {config.project}: {run.status.lower()}")

@@ -1,4 +1,4 @@
-"""`glue tune`: better parameters of the estimator."""
+"""`glue tune`: search for better parameters of the estimator."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ SHOWN = 5  # trials
 def tune(
     *, timeout: str | None = None, apply: bool = False, as_json: bool = False, env: str | None = None, **options: Any
 ) -> int:
-    """Search, show the winner as a change of `glue.yaml`, and write it where that is wanted and it is better."""
+    """Search, show the best parameters as a diff of `glue.yaml`, and write them if requested and better."""
     root = layout.find_root()
     env = env or os.environ.get("GLUE_ENV")
     if timeout is not None and re.fullmatch(SPAN, timeout) is None:
         raise UsageError(f"--timeout {timeout}: {PATTERN_HELP[SPAN]}")
     timeout_s = configs.span(timeout).total_seconds() if timeout is not None else None
-    tuning.searched(configs.load(root, env), options["estimator"], "binary")  # a refusal comes before the work
+    tuning.searched(configs.load(root, env), options["estimator"], "binary")  # refuse before starting the work
     runs.run(root, env, runs.Options(until="split"), console.stage, console.fold)
     config = configs.load(root, env)
     with console.progress_bar("trials") as bar:
@@ -48,17 +48,17 @@ def tune(
         console.result(line)
     if found.finding != "better":
         worse = found.finding == "worse"
-        why = "what looked best is worse on other folds" if worse else "chance alone would do as much"
-        console.progress(f"{layout.CONFIG} stays: {why}")
+        why = "the best trial is worse on other folds" if worse else "the gain may be due to chance"
+        console.progress(f"{layout.CONFIG} is unchanged: {why}")
     elif written:
-        console.progress(f"wrote {layout.CONFIG}: glue run trains and judges it on the holdout")
+        console.progress(f"wrote {layout.CONFIG}: glue run trains the model and evaluates it on the holdout")
     else:
-        console.progress("glue tune --apply writes it; glue run then judges it on the holdout")
+        console.progress("glue tune --apply writes the change; glue run then evaluates it on the holdout")
     return 0
 
 
 def _print(found: tuning.Tuned) -> None:
-    """The best trials beside what `glue.yaml` has now, and what the best one gains."""
+    """Print the best trials next to the current parameters, and the gain of the best trial."""
     number = pages.number
     complete = [trial for trial in found.trials if trial.value is not None]
     others = {name: sum(t.outcome == name for t in found.trials) for name in ("pruned", "failed")}

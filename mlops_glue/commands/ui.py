@@ -1,4 +1,4 @@
-"""`glue ui`: the pages of a project in a browser, as they are now."""
+"""`glue ui`: show the current pages of a project in a browser."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from mlops_glue.serving.listening import asked_at, is_loopback, listen, url_of
 
 
 def ui(*, host: str, port: int, insecure: bool = False, show: bool = False, env: str | None = None) -> int:
-    """Serve them until a ^C."""
+    """Serve the pages until ^C."""
     root = layout.find_root()
     configs.load(root, env, tables=False, needs=configs.ANYTHING)
     local = is_loopback(host)
     if not local and not insecure:
         raise UsageError(
-            f"--host {host} is open to others, and glue ui asks nobody for a key",
-            hint=f"ssh -L {port}:127.0.0.1:{port} here, from there; or --insecure where a proxy asks for keys",
+            f"--host {host} is open to other machines, and glue ui requires no key",
+            hint=f"from the other machine: ssh -L {port}:127.0.0.1:{port} HOST; or --insecure behind a login proxy",
         )
     try:
         from mlops_glue.report.ui import serve
@@ -26,8 +26,8 @@ def ui(*, host: str, port: int, insecure: bool = False, show: bool = False, env:
         raise MissingExtra(str(error.name), "serving") from error
     with listen(host, port, "glue ui") as listening:
         url = asked_at(url_of(*listening.getsockname()[:2]))
-        console.progress(f"{root.name} on {url}; it changes nothing, ^C ends it")
+        console.progress(f"{root.name} on {url} (read-only); press ^C to stop")
         if show and not webbrowser.open(url):
-            console.progress("there is no browser here")
+            console.progress("no browser found")
         serve(root, env, listening, local=local)
     return 0

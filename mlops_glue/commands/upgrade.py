@@ -1,4 +1,4 @@
-"""`glue upgrade`: this version's templates, merged into what the user made of the files that glue wrote."""
+"""`glue upgrade`: merge this version's templates with the user's edits of the files that glue wrote."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mlops_glue.version import __version__
 
 
 def upgrade(*, check: bool = False, dry_run: bool = False, as_json: bool = False) -> int:
-    """Merge everything, then write everything. Returns 1 on a conflict, and where `check` finds something to bring."""
+    """Merge all files, then write them. Return 1 on a conflict, or if `check` finds updates."""
     plan = scaffold.plan(layout.find_root())
     before = {file.path: read(plan.root / file.path) or "" for file in plan.changed}
     if not check and not dry_run:
@@ -24,7 +24,7 @@ def upgrade(*, check: bool = False, dry_run: bool = False, as_json: bool = False
 
 
 def _print(plan: scaffold.Upgrade, before: dict[str, str]) -> None:
-    """The outcome of each file, and the diff to each text in `before`."""
+    """Print the outcome of each file, and the diff to each text in `before`."""
     for file in plan.files:
         is_absent = file.outcome == "yours" and file.text is None
         if file.outcome != "unchanged" and not is_absent:
@@ -33,7 +33,7 @@ def _print(plan: scaffold.Upgrade, before: dict[str, str]) -> None:
             lines = before[file.path].splitlines(), (file.text or "").splitlines()
             console.result("\n".join(difflib.unified_diff(*lines, f"a/{file.path}", f"b/{file.path}", lineterm="")))
     if not plan.changed:
-        console.result(f"as glue {__version__} makes it, with your edits: nothing to bring")
+        console.result(f"up to date with glue {__version__}, with your edits")
     elif plan.conflicts:
         files = ", ".join(plan.conflicts)
-        console.progress(f"both sides are in {files}, between <<<<<<< and >>>>>>>: choose, then commit")
+        console.progress(f"conflicts in {files}, between <<<<<<< and >>>>>>>: choose one side, then commit")

@@ -88,7 +88,7 @@ def test_a_registered_model_is_served_and_its_repository_stays_as_it_is(register
     for command in ("run", "ci", "materialize"):
         said = glue(command, cwd=top, code=2).stderr
         assert "this project only serves " in said and "hint: glue serve" in said
-    assert "nothing to bring" in glue("upgrade", cwd=top).stdout
+    assert "up to date with glue" in glue("upgrade", cwd=top).stdout
     shutil.rmtree(top / "glue")
     (top / "scored.csv").unlink()
     assert contents(top) == before

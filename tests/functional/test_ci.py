@@ -340,7 +340,10 @@ def test_a_glue_that_no_index_has(tmp_path: Path, glue: Glue) -> None:
 def test_what_is_deployed_is_told(tmp_path: Path, glue: Glue) -> None:
     root = project(tmp_path / "p", {})
     commit(root)
-    assert "deploy.yml promotes and packages, and deploys nothing: ci: {deploy: COMMAND}" in glue("ci", cwd=root).stderr
+    assert (
+        "deploy.yml promotes and packages, but deploys nothing: set ci: {deploy: COMMAND}"
+        in glue("ci", cwd=root).stderr
+    )
     (root / "glue.yaml").write_text((root / "glue.yaml").read_text().replace('"prod"', '"prod", "deploy": "./x"'))
     assert "deploys nothing" not in glue("ci", cwd=root).stderr
 

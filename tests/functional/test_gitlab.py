@@ -94,7 +94,10 @@ def test_a_project_goes_to_gitlab_and_back(tmp_path: Path, glue: Glue) -> None:
     assert (root / "glue.yaml").read_text() == text
     done = glue("ci", "--for", "gitlab", cwd=root)
     assert "new       .gitlab-ci.yml" in done.stdout and "removed   .github/workflows/train.yml" in done.stdout
-    assert "GitLab keeps schedules itself" in done.stderr and "the job deploy promotes and packages" in done.stderr
+    assert (
+        "in GitLab: Build > Pipeline schedules > " in done.stderr
+        and "the job deploy promotes and packages" in done.stderr
+    )
     assert json.loads(glue("ci", "--check", "--json", cwd=root, code=1).stdout)["files"] == {
         ".gitlab-ci.yml": "unchanged",
         "Makefile": "unchanged",

@@ -172,7 +172,7 @@ def test_the_parts_of_a_date_split_by_time(tmp_path: Path, glue: Glue) -> None:
     [
         (["--data", "t.csv", "--target", "chrun"], 2, "did you mean 'churn'?"),
         (["--data", "tt.csv", "--target", "churn"], 2, "did you mean 't.csv'?"),
-        (["--data", "t.csv"], 2, "which column is to be predicted?"),
+        (["--data", "t.csv"], 2, "which column should be predicted?"),
         (["--target", "churn"], 2, "which table?"),
         (["--data", "t.csv", "--target", "churn", "--entity", "whom"], 2, "--entity whom: no such column"),
         (["--data", "t.csv", "--target", "churn", "--timestamp", "year,month"], 2, "--timestamp year: no such"),

@@ -91,7 +91,7 @@ def test_a_query_is_a_project_that_runs_without_the_database(
     about = read_yaml(root / "data/raw/orders.parquet.dvc")["meta"]["glue"]
     assert (about["query"], about["url"], about["rows"]) == (query, kept, 120)
     assert not [p for p in root.rglob("*") if p.is_file() and b"hidden" in p.read_bytes()]
-    assert glue("upgrade", "--check", cwd=root).stdout.endswith("nothing to bring\n")
+    assert glue("upgrade", "--check", cwd=root).stdout.endswith("with your edits\n")
 
     shutil.copy(empty_store, root)
     if kind == "postgresql":
@@ -181,7 +181,7 @@ REFUSED: dict[str, tuple[list[str], int, str, str]] = {  # what else is given, a
     "what the shell put in": (
         ["--url", f"{LITERAL}2"],
         2,
-        "--url: has a password in it",
+        "--url: contains a password",
         "'.{SHOP}', in single quotes",
     ),
     "an unset variable": (UNSET, 2, "--url: environment variable SHOP_URL is not set", "export SHOP_URL=…"),
@@ -196,7 +196,7 @@ REFUSED: dict[str, tuple[list[str], int, str, str]] = {  # what else is given, a
         [*UNSET, "SHOP_URL=postgresql://me:s3cret@UNWILLING/x?sslmode=disable&gssencmode=disable"],
         *(4, "--query: postgresql: .*password authentication failed", "is the URL right"),
     ),
-    "a template": (["--template", "fraud"], 2, "--template brings its own tables: leave out --query", ""),
+    "a template": (["--template", "fraud"], 2, "--template has its own tables: use either --query or --template", ""),
 }
 
 

@@ -114,7 +114,7 @@ def _contributions_add_up(project: Path, cold_glue: Glue, glue: Glue, scored: pd
     added = explained.filter(like="contribution_").sum(axis=1) + explained["base"]
     assert abs(added - explained.filter(like="probability_").max(axis=1)).max() < 1e-5
     assert glue("explain", cwd=project).stdout.splitlines()[1].split() == ["column", "mean", "|contribution|"]
-    assert "and where to?" in glue("explain", "some.csv", cwd=project, code=2).stderr
+    assert "some.csv: the output file is missing" in glue("explain", "some.csv", cwd=project, code=2).stderr
 
 
 def test_a_missed_threshold_is_refused(penguins: Path, glue: Glue) -> None:

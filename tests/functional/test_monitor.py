@@ -248,7 +248,7 @@ def test_usage(project: Path, glue: Glue) -> None:
         (["--since", "noon"], "--since noon: is no time"),
         (["--since", f"{datetime.now(UTC) + timedelta(days=2):%Y-%m-%d}"], "is in the future"),
         (["--version", "7"], "version 7: p has none of this number"),
-        (["--last", "7d", "--rows", "5"], "--last and --rows: one window at a time"),
+        (["--last", "7d", "--rows", "5"], "--last and --rows: give only one window"),
         (["--current", "nowhere.csv"], "--current nowhere.csv: no such file"),
         (["--current", ".."], "--current ..: is a folder"),
         (["--current", "../customers.csv", "--version", "7"], "version 7: p has none of this number"),

@@ -59,7 +59,7 @@ def test_what_a_change_does(penguins: Path, glue: Glue) -> None:
     assert said.startswith("<!-- glue report . -->\n## refused\n") and "glue: should be" in done.stderr + said
 
     shutil.rmtree(penguins / ".git")
-    assert "is in no git repository" in glue("report", "--pr", cwd=penguins, code=2).stderr
+    assert "is not in a git repository" in glue("report", "--pr", cwd=penguins, code=2).stderr
 
 
 def test_a_table_that_was_changed_here_is_not_pulled_over(

@@ -193,7 +193,7 @@ def test_a_file_of_others_is_not_replaced(root: Path, glue: Glue) -> None:
     (other / "data.html").write_text("<p>mine</p>")
     done = glue("report", "--output", "mine", cwd=root, code=2)
     assert done.stderr.splitlines() == [
-        "error: mine/data.html is no page of glue's, so it stays",
+        "error: mine/data.html was not written by glue, so it is not overwritten",
         "hint: glue report --output a_new_folder",
     ]
     assert [path.name for path in other.iterdir()] == ["data.html"]

@@ -34,7 +34,9 @@ def test_each_distinct_result_is_one_run_and_one_version_and_a_worse_one_is_refu
     delivered = penguins / ".glue" / "delivery.json"
     now = first["packages"]["scikit-learn"]
     delivered.write_text(json.dumps(json.loads(delivered.read_text()) | {"packages": {"scikit-learn": "0.1"}}))
-    warning = f"warning: the model was made with scikit-learn 0.1, and {now} is installed: glue run --force makes it"
+    warning = (
+        f"warning: the model was built with scikit-learn 0.1, but {now} is installed: glue run --force rebuilds it"
+    )
     done = glue("run", cwd=penguins)
     assert warning in done.stderr and "executed" not in done.stderr
     done = glue("run", "--json", "--force", cwd=penguins)

@@ -91,7 +91,7 @@ def test_an_older_version_is_signed_and_a_key_is_replaced(project: Path, glue: G
     assert glue("sign", "1", cwd=project).stdout == "p v1 is signed\n"
     statement = bundle(project).parent / "attestation/bundle.intoto.json"
     first = statement.read_bytes()
-    assert glue("sign", cwd=project).stdout == "p v1 is signed by this key already\n"
+    assert glue("sign", cwd=project).stdout == "p v1 is signed with this key already\n"
     assert statement.read_bytes() == first and glue("audit", cwd=project).returncode == 0
     config = project / "glue.yaml"
     config.write_text(config.read_text().replace("sign: ../glue.key", "sign: ../other.key"))

@@ -326,7 +326,7 @@ def test_without_git_a_version_is_made_and_its_code_is_not_known(
     root = on_penguins(tmp_path, "p", glue, empty_store)
     glue("run", cwd=root)
     assert lineage(glue, root, 1)["provenance"]["code"]["tree"] == ""
-    assert "1 entry, and the chain is whole" in glue("audit", cwd=root).stdout
+    assert "1 entry, and the chain is intact" in glue("audit", cwd=root).stdout
     assert "git was not installed then" in glue("reproduce", "1", cwd=root, code=4).stderr
 
 

@@ -190,6 +190,6 @@ def test_what_keeps_it_from_listening_is_one_line(root: Path, glue: Glue, tmp_pa
         f"hint: glue ui --port {port + 1}",
     ]
     done = glue("ui", "--host", "0.0.0.0", cwd=root, code=2)
-    assert "error: --host 0.0.0.0 is open to others, and glue ui asks nobody for a key" in done.stderr
+    assert "error: --host 0.0.0.0 is open to other machines, and glue ui requires no key" in done.stderr
     assert "ssh -L 8010:127.0.0.1:8010" in done.stderr
     assert "no glue.yaml in" in glue("ui", cwd=tmp_path, code=2).stderr

@@ -115,7 +115,7 @@ def test_edits_stay_new_parts_come_in_and_a_conflict_is_shown_as_git_shows_it(pr
     edit(project / "Makefile", "<<<<<<< yours\n", "")
     text = (project / "Makefile").read_text()
     (project / "Makefile").write_text(text.partition("=======\n")[0])
-    assert "nothing to bring" in glue("upgrade", "--check", cwd=project).stdout
+    assert "up to date with glue" in glue("upgrade", "--check", cwd=project).stdout
     assert not (project / "README.md").exists()
     assert "unchanged Makefile" in glue("ci", cwd=project).stdout
     assert "\nmine:" in (project / "Makefile").read_text()

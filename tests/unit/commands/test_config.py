@@ -31,7 +31,7 @@ def test_show_and_diff(capsys: pytest.CaptureFixture[str]) -> None:
     assert list(told) == ["tracking.uri"] and told["tracking.uri"]["dev"]["origin"] == "default"
     assert told["tracking.uri"]["prod"]["is_set"] == {"NOT_SET": False}
     assert config(action="diff", names=("dev",)) == 0
-    assert capsys.readouterr().out == "no environment and dev: every value is the same\n"
+    assert capsys.readouterr().out == "no environment and dev: all values are the same\n"
     config(action="show", as_json=True)
     assert json.loads(capsys.readouterr().out)["project"]["line"] == 2
 

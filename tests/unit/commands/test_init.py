@@ -22,7 +22,7 @@ def test_where_tables_lie_it_asks_which_and_makes_nothing(
     with pytest.raises(UsageError) as refused:
         init.init(".", (), None)
     table = Path(where, "my bookings.csv")
-    said = f"which table, and which column is to be predicted? . has {table}, {Path(where, 'other.parquet')}"
+    said = f"which table, and which column should be predicted? . contains {table}, {Path(where, 'other.parquet')}"
     assert refused.value.message == said
     hint = f"glue init . --data '{table}' --target COLUMN; "
     assert refused.value.hint == hint + "for the demo: glue init demo --template fraud"
@@ -34,7 +34,7 @@ def test_of_a_folder_elsewhere_the_way_to_it_is_told(tmp_path: Path, monkeypatch
     (tmp_path / "shop").mkdir()
     for at in range(5):
         (tmp_path / "shop" / f"{at}.jsonl").write_text("{}")
-    with pytest.raises(UsageError, match=r"shop has shop/0.*, shop/2\.jsonl$") as refused:
+    with pytest.raises(UsageError, match=r"shop contains shop/0.*, shop/2\.jsonl$") as refused:
         init.init("shop", (), None)
     assert str(refused.value.hint).startswith("glue init shop --data shop/0.jsonl --target COLUMN; for the demo")
 

@@ -112,7 +112,7 @@ def test_the_page_is_opened_or_said_where_it_is(
     monkeypatch.setattr("webbrowser.open", lambda url: asked.append(url) or there)
     command.open_page(Path("/some where/index.html"))
     assert asked == ["file:///some%20where/index.html"]
-    said = "there is no browser here; open it elsewhere: /some where/index.html\n"
+    said = "no browser found; open the page yourself: /some where/index.html\n"
     assert capsys.readouterr().err == ("" if there else said)
 
 
