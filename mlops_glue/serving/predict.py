@@ -18,7 +18,9 @@ from mlops_glue.serving.outage import Outage
 from mlops_glue.serving.responses import ApiKeys, Receive, Refused, Scope, encode
 from mlops_glue.serving.settings import Settings
 from mlops_glue.serving.slots import LoadedModel, ModelSlots
+from mlops_glue.suggest import did_you_mean
 
+EXPLAIN = "explain"  # the one parameter of a URL
 MAX_ID = 128  # characters of a caller's own id
 
 
@@ -74,9 +76,12 @@ class Predictor:
         """Does the request ask for explanations?
 
         Raises:
-            Refused: this server gives none.
+            Refused: this server gives none, or the request has another parameter, which may be this one misspelt.
         """
-        asked = parse_qs(query.decode("latin-1"), keep_blank_values=True).get("explain", ["false"])[-1].lower()
+        given = parse_qs(query.decode("latin-1"), keep_blank_values=True)
+        if unknown := [name for name in given if name != EXPLAIN]:
+            raise Refused(400, f"unknown parameter {unknown[0][:80]!r} ({did_you_mean(unknown[0][:80], [EXPLAIN])})")
+        asked = given.get(EXPLAIN, ["false"])[-1].lower()
         if asked not in ("true", "false"):
             raise Refused(400, "explain is true or false")
         if asked == "true" and not self._options.explain:

@@ -23,7 +23,7 @@ Header = tuple[bytes, bytes]
 READ_ON_S = 2.0  # to keep reading after an answer that closes the connection: a client that still sends can read it
 MAX_PROBLEM_BYTES = 3500  # of all problems in an answer
 STATUSES = {  # by status: the kind under which the error is counted, and the title
-    400: ("malformed", "The body is not JSON"),
+    400: ("malformed", "The request is malformed"),
     401: ("unauthorized", "An API key is required"),
     405: ("method", "Method not allowed"),
     408: ("timeout", "The request did not arrive in time"),

@@ -398,7 +398,13 @@ def test_an_answer_is_taken_apart_where_that_is_allowed(project: Path) -> None:
     with serving(project) as (url, _):
         status, why = ask(url, "/predict?explain=true", row)
         assert status == 400 and "serve: {explain: true}" in why["detail"]
-        assert ask(url, "/predict?explain=false&other=1", row)[0] == 200
+        assert ask(url, "/predict?explain=false", row)[0] == 200
+        for query, said in (
+            ("explian=true", "did you mean 'explain'?"),
+            ("explain=false&other=1", "there are: 'explain'"),
+        ):
+            status, why = ask(url, f"/predict?{query}", row)
+            assert status == 400 and said in why["detail"] and why["title"] == "The request is malformed"
     with explaining(project), serving(project) as (url, _):
         plain = ask(url, "/predict", row)[1]
         assert "explanation" not in plain
