@@ -19,6 +19,7 @@ from typing import BinaryIO
 import pyarrow as pa
 import pyarrow.csv as pc
 
+from mlops_glue import other_formats
 from mlops_glue.errors import DataError, first_line
 
 BLOCK_BYTES = 8 << 20  # of a text file that are parsed at a time
@@ -43,9 +44,11 @@ class CsvFormat:
         Raises:
             DataError: the file is empty, its encoding is unknown, or it ends within quotes.
         """
-        encoding, has_open_quote = _scan(path, whole=whole)
         with opened(path) as stream:
-            start = stream.read(HEAD_BYTES).decode(encoding, errors="replace").lstrip("\ufeff")
+            head_bytes = stream.read(HEAD_BYTES)
+        other_formats.check_text(path, head_bytes)
+        encoding, has_open_quote = _scan(path, whole=whole)
+        start = head_bytes.decode(encoding, errors="replace").lstrip("\ufeff")
         head = re.sub(r"^([^\S\r\n]*(\r\n|\r|\n))+", "", start)  # a header may begin with a tab
         if not head.strip():
             raise DataError(f"{path}: is empty")
@@ -121,7 +124,8 @@ def opened(path: Path) -> Iterator[BinaryIO]:
         except EOFError:
             raise DataError(f"{path}: the gzip data ends too early", hint="copy or download it again") from None
         except (zlib.error, gzip.BadGzipFile) as error:
-            raise DataError(f"{path}: cannot be read as csv.gz: {first_line(error)}") from None
+            hint = other_formats.not_compressed(path)
+            raise DataError(f"{path}: cannot be read as csv.gz: {first_line(error)}", hint=hint) from None
 
 
 def _scan(path: Path, *, whole: bool) -> tuple[str, bool]:
@@ -167,6 +171,11 @@ def _windows_encoding(path: Path) -> str:
         hint = "iconv -c -t UTF-8"
         raise DataError(f"{path}: line {other} holds bytes that are not UTF-8, unlike the others", hint=hint)
     return "cp1252"
+
+
+def has_rows(path: Path) -> bool:
+    """Is there anything after the header?"""
+    return any(row for _, row in itertools.islice(CsvFormat.of(path).rows(path), 1, None))
 
 
 def explain(path: Path) -> str | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,11 +12,16 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.json as pj
 
-from mlops_glue import csv_format
+from mlops_glue import csv_format, other_formats
 from mlops_glue.csv_format import Progress
 from mlops_glue.errors import DataError, first_line
 from mlops_glue.parsing import inexact_integer
 from mlops_glue.words import MAX_EXACT_INTEGER
+
+JSON = json.JSONDecoder()
+BLANK = re.compile(r"[ \t\r\n]*")
+KINDS = {int: "a number", float: "a number", str: "a text", bool: "true or false", dict: "an object", list: "a list"}
+ONE_OBJECT = "each line is one object; of an array: jq -c '.[]' array.json > lines.jsonl"
 
 
 def batches(path: Path, progress: Progress) -> Iterator[pa.Table]:
@@ -33,7 +40,9 @@ def _pieces(path: Path, progress: Progress) -> Iterator[bytes]:
     """Whole lines, about `csv_format.BLOCK_BYTES` at a time."""
     size = path.stat().st_size
     with path.open("rb") as stream:
-        yield stream.read(csv_format.BLOCK_BYTES) + stream.readline()  # the parser refuses an empty file
+        piece = stream.read(csv_format.BLOCK_BYTES) + stream.readline()
+        other_formats.check_text(path, piece)
+        yield piece  # the parser refuses an empty file
         while piece := stream.read(csv_format.BLOCK_BYTES):
             piece += stream.readline()
             progress(stream.tell() / size)
@@ -74,16 +83,59 @@ def _with_long_integers(table: pa.Table, lines: bytes, names: set[str]) -> pa.Ta
 
 
 def _rows(lines: bytes) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in lines.decode("utf-8-sig").splitlines() if line.strip()]
+    text, at, rows = lines.decode("utf-8-sig"), 0, []
+    while at < len(text := text.rstrip()):  # as Arrow parts them: U+2028 in a text ends no line
+        row, at = JSON.raw_decode(text, BLANK.match(text, at).end())  # type: ignore[union-attr]
+        rows.append(row)
+    return rows
 
 
-def explain(path: Path) -> str | None:
-    """The first line that is not an object; Arrow names no line."""
+def explain(path: Path) -> tuple[str, str] | None:
+    """The first line that is no object, or whose value is of another type than before, and what to type.
+
+    Arrow names no line.
+    """
+    kinds: dict[str, tuple[str, int]] = {}  # of each key, and the line that has shown it
     with path.open("rb") as stream:
         for number, line in enumerate(stream, 1):
             try:
-                if line.strip() and not isinstance(json.loads(line.decode("utf-8-sig")), dict):
-                    return f"line {number}: is not an object"
+                row = json.loads(line.decode("utf-8-sig"), object_pairs_hook=_once) if line.strip() else {}
+            except _Twice as error:
+                once = _beside(path, "once")
+                return f"line {number}: has the key {error.key!r:.80} twice", f"jq -c . {_quoted(path)} > {once}"
             except (ValueError, RecursionError) as error:
-                return f"line {number}: is not JSON: {first_line(error)}"
+                return f"line {number}: is not JSON: {first_line(error)}", ONE_OBJECT
+            if not isinstance(row, dict):
+                return f"line {number}: is not an object", ONE_OBJECT
+            for key, value in row.items():
+                if value is None:
+                    continue
+                kind, first = kinds.setdefault(key, (KINDS[type(value)], number))
+                if kind != KINDS[type(value)]:
+                    found = f"line {number}: {key!r:.80} is {KINDS[type(value)]}, and {kind} in line {first}"
+                    program = shlex.quote(f".[{json.dumps(key)}] |= (values | tostring)")
+                    return found, f"jq -c {program} {_quoted(path)} > {_beside(path, 'text')}"
     return None
+
+
+class _Twice(Exception):
+    def __init__(self, key: str) -> None:
+        super().__init__(key)
+        self.key = key
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose keys differ."""
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise _Twice(next(name for name in names if names.count(name) > 1))
+    return row
+
+
+def _quoted(path: Path) -> str:
+    return shlex.quote(str(path))
+
+
+def _beside(path: Path, word: str) -> str:
+    return _quoted(path.with_name(f"{path.stem}_{word}{path.suffix}"))

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.csv as pc
 import pyarrow.parquet as pq
 
-from mlops_glue import csv_format, json_lines
+from mlops_glue import csv_format, json_lines, other_formats
 from mlops_glue.column_types import common_type, infer_type, parse_column, with_plain_types
 from mlops_glue.csv_format import CsvFormat, Progress
 from mlops_glue.errors import DataError, first_line
@@ -25,12 +25,12 @@ log = logging.getLogger(__name__)
 BATCH_ROWS = 65536  # of a Parquet file
 # without these Arrow begins by reading the whole file
 PARQUET_OPTIONS: dict[str, Any] = {"pre_buffer": False, "buffer_size": 1 << 20}
-SUFFIXES = (".csv", ".csv.gz", ".parquet", ".jsonl")
 ROWS_ALIKE = (
     "a row has a value for each name in the first line: put one that holds a delimiter or a line break in quotes, "
     "take out titles and comments"
 )
-ONE_OBJECT = "each line is one object; of an array: jq -c '.[]' array.json > lines.jsonl"
+SUFFIXES = (".csv", ".csv.gz", ".parquet", ".jsonl")
+NO_ROWS = "has a header but no rows"
 Pieces = Iterator[tuple["pa.Table", "pa.Table"]]
 
 
@@ -42,7 +42,8 @@ def suffix(path: Path) -> str:
     """
     found = next((s for s in SUFFIXES if path.name.lower().endswith(s)), ".parquet" if path.is_dir() else None)
     if found is None:
-        raise DataError(f"{path}: not a table that glue reads", hint=f"one of {', '.join(SUFFIXES)}")
+        hint = other_formats.command(path) or f"one of {', '.join(SUFFIXES)}"
+        raise DataError(f"{path}: not a table that glue reads", hint=hint)
     return found
 
 
@@ -84,7 +85,7 @@ def batches(
         rows += piece[0].num_rows
         yield piece
     if rows == 0:
-        raise DataError(f"{path}: has a header but no rows")
+        raise DataError(f"{path}: {NO_ROWS}")
 
 
 def _check_names(path: Path, names: list[str]) -> None:
@@ -101,11 +102,15 @@ def _readable_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        kind, cause = suffix(path), None
+        kind, cause, hint = suffix(path), None, None
         if kind.startswith(".csv") and isinstance(error, pa.ArrowInvalid):
             cause, hint = csv_format.explain(path), ROWS_ALIKE
+            if cause is None and not csv_format.has_rows(path):
+                raise DataError(f"{path}: {NO_ROWS}") from None
         elif kind == ".jsonl":
-            cause, hint = json_lines.explain(path), ONE_OBJECT
+            cause, hint = json_lines.explain(path) or (None, None)
+        elif kind == ".parquet" and isinstance(error, pa.ArrowInvalid):
+            cause, hint = other_formats.not_parquet(path) or (None, None)
         message = f"{path}: cannot be read as {kind[1:]}: {cause or first_line(error)}"
         raise DataError(message, hint=hint if cause else None) from error
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mlops_glue import other_formats
 from mlops_glue.errors import DataError, GlueError, MissingExtra, ToolError, first_line
 from mlops_glue.secrets import redacted
 
@@ -284,6 +285,8 @@ def _database(url: str, root: Path, **config: Any) -> Iterator[Any]:
     if name and not path.is_file():
         hint = "the path is relative to the project: duckdb:///labels.db"
         raise DataError(f"duckdb: {path.name}: no such file", hint=hint)
+    if name and (command := other_formats.sqlite_command(path)) is not None:
+        raise DataError(f"duckdb: {path.name}: is a database of SQLite, which is not read", hint=command)
     with tempfile.TemporaryDirectory() as spill:
         # otherwise DuckDB would look up an unknown table name among the Python variables
         config |= {"temp_directory": spill, "python_enable_replacements": False}

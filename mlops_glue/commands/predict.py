@@ -122,7 +122,8 @@ def _score(
         for (source, target), scored in zip(pairs, _each(scorer, pairs, streams), strict=True):
             name, written = streams.get(source, str(source)), streams.get(target, str(target))
             if (error := scored.refused) is not None:
-                refused.append(DataError(error.message.replace(str(source), name), hint=error.hint))
+                hint = None if source in streams and str(source) in (error.hint or "") else error.hint
+                refused.append(DataError(error.message.replace(str(source), name), hint=hint))
                 continue
             for warning in scored.warnings:
                 console.progress(f"warning: {name}: {warning}")

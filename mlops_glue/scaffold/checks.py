@@ -33,11 +33,12 @@ def check_target(label: Table, target: str, notes: list[str]) -> None:
     if (reason := unread(values.type)) is not None and of.nulls < label.rows.num_rows:
         raise DataError(f"--target {target}: is {reason}")
     if of.distinct < 2:
+        others = [p.name for p in label.profiles if p.kind is not None and p.name != target]
         nulls = f" besides {of.nulls:,} nulls (NA, None and the like)" if of.nulls and of.distinct else ""
         raise DataError(
             f"--target {target}: has {of.distinct} distinct value in {label.file.name}{nulls}; "
             "there is nothing to tell apart",
-            hint=did_you_mean("", [p.name for p in label.profiles if p.kind is not None]),
+            hint=did_you_mean("", others) if others else None,
         )
     infinite = pc.sum(pc.is_inf(values)).as_py() or 0 if pa.types.is_floating(values.type) else 0
     if lacking := of.nulls + infinite:

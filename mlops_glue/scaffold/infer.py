@@ -168,11 +168,14 @@ def _predictions(request: Request, label: Table) -> set[str]:
         return set()  # the task is checked later
 
 
-def null_words(table: Table) -> list[str]:
-    """A note for each text column with words that were read as null: they might have been meant as words."""
+def null_words(table: Table, target: str) -> list[str]:
+    """A note for each text column with words that were read as null: they might have been meant as words.
+
+    In the target they may have been meant as a class, whatever the other classes are.
+    """
     found = reading_facts(table.rows)["nulls"]
     kinds = {p.name: p.kind for p in table.profiles}
-    text = [name for name in found if kinds[name] == "category" or name in table.entities]
+    text = [name for name in found if kinds[name] == "category" or name in (target, *table.entities)]
     return [
         f"column {name!r}: {', '.join(f'{n:,} x {word!r}' for word, n in found[name].items())} read as null"
         for name in text

@@ -52,7 +52,7 @@ def plan(request: Request) -> tuple[Answers, list[str]]:
     tables, label = infer.read_tables(request, notes)
     checks.check_target(label, request.target, notes)
     columns = infer.features(request, label)
-    notes += [note for table in tables for note in infer.null_words(table)]
+    notes += [note for table in tables for note in infer.null_words(table, request.target)]
     notes += _column_notes(columns)
     # a template brings its own views
     proposed = [] if request.preset else feature_repo.views(tables, label, request.target, notes)

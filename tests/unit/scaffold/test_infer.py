@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pyarrow as pa
+import pytest
 
 from mlops_glue.pipeline.profile import profile
 from mlops_glue.scaffold.infer import Request, Table, features, null_words
@@ -16,7 +17,22 @@ def test_words_that_were_read_as_null_are_noted(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("land,n\nNA,1\nDE,NA\nNA,3\nFR,4\nNone,5\n" + "DE,6\n" * 20)
     rows = read_table(tmp_path / "t.csv")
     table = Table("t", tmp_path / "t.csv", rows, profile(rows), [], None)
-    assert null_words(table) == ["column 'land': 2 x 'NA', 1 x 'None' read as null"]
+    assert null_words(table, "n") == ["column 'land': 2 x 'NA', 1 x 'None' read as null"]
+
+
+@pytest.mark.parametrize("others", [("true", "1"), ("yes", "no"), ("left", "right")])
+def test_words_of_a_target_that_were_read_as_null_are_noted(tmp_path: Path, others: tuple[str, str]) -> None:
+    """They may be a class, be the others booleans or not, and their rows are left out."""
+    words = [*others, "None"] * 20
+    rows = read_table(_file(tmp_path, words))
+    table = Table("t", tmp_path / "t.csv", rows, profile(rows), [], None)
+    assert null_words(table, "y") == ["column 'y': 20 x 'None' read as null"]
+
+
+def _file(folder: Path, words: list[str]) -> Path:
+    file = folder / "t.csv"
+    file.write_text("y,x\n" + "".join(f"{word},{at % 7}\n" for at, word in enumerate(words)))
+    return file
 
 
 def test_a_column_that_predictions_are_called_is_no_feature() -> None:

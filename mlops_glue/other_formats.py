@@ -1,0 +1,134 @@
+"""Files that are no table which glue reads: what each is, by its name or by its first bytes, and what to type."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+from mlops_glue.errors import DataError
+
+# by the end of a name; FILE is the file and NEW its name without that end, both as a shell takes them
+COMMANDS = {
+    ".tsv .tab .txt .psv .dat": "cp FILE NEW.csv",  # any delimiter is found
+    ".ndjson .jsonlines": "cp FILE NEW.jsonl",
+    ".pq .parq": "cp FILE NEW.parquet",
+    ".json": "jq -c '.[]' FILE > NEW.jsonl",
+    ".parquet.gz .jsonl.gz .json.gz .tsv.gz .txt.gz": "gunzip -k FILE",
+    ".bz2": "bunzip2 -k FILE",
+    ".xz": "unxz -k FILE",
+    ".zst": "unzstd FILE",
+    ".zip": "unzip FILE",
+}
+# by the end of a name, what of pandas reads it; and what that needs
+PANDAS = {
+    ".xlsx .xlsm": ("excel", "pip install openpyxl"),
+    ".xls": ("excel", "pip install xlrd"),
+    ".ods": ("excel", "pip install odfpy"),
+    ".feather .arrow": ("feather", ""),
+    ".orc": ("orc", ""),
+    ".dta": ("stata", ""),
+    ".sas7bdat .xpt": ("sas", ""),
+    ".sav": ("spss", "pip install pyreadstat"),
+}
+QUERY = "select * from TABLE"  # the user puts in which one
+SQLITE = b"SQLite format 3\0"
+# by the first bytes: what it is, and the end that its name should have
+MAGIC = {
+    b"\x1f\x8b": ("gzip data", ".gz"),
+    b"PAR1": ("a Parquet file", ".parquet"),
+    b"BZh": ("bzip2 data", ".bz2"),
+    b"\xfd7zXZ\0": ("xz data", ".xz"),
+    b"\x28\xb5\x2f\xfd": ("Zstandard data", ".zst"),
+    b"PK\3\4": ("a zip archive, as .xlsx files are", ".zip"),
+    b"ARROW1": ("a Feather file", ".feather"),
+    b"\xd0\xcf\x11\xe0": ("an old Excel file", ".xls"),
+    SQLITE: ("a database of SQLite", ".sqlite"),
+}
+UTF16 = {b"\0": "UTF-16BE", b"": "UTF-16LE"}  # of what stands before the first letter
+
+
+def check_text(path: Path, head: bytes) -> None:
+    """A file of text, of which `head` is the beginning, decompressed, is not of another format under that name.
+
+    Raises:
+        DataError: it is one.
+    """
+    found = next(((what, end) for magic, (what, end) in MAGIC.items() if head.startswith(magic)), None)
+    if found is not None:
+        what, end = found
+        renamed = path.with_name((path.name if end == ".gz" else _stem(path)) + end)
+        hint = f"mv {shlex.quote(str(path))} {shlex.quote(str(renamed))}"
+        after = _of_sqlite(renamed) if end == ".sqlite" else command(renamed)
+        raise DataError(f"{path}: is {what}, whatever its name says", hint=" && ".join(filter(None, (hint, after))))
+    if re.match(rb"(?i)\s*<(!doctype html|html)\b", head.removeprefix(b"\xef\xbb\xbf")):
+        raise DataError(f"{path}: is a web page, not a table", hint="download the table itself: what came is HTML")
+    start = head[:64]
+    if start.count(b"\0") > len(start) // 3 and not start.startswith((b"\xff\xfe", b"\xfe\xff")):
+        code, name = UTF16[start[:1] if start[:1] == b"\0" else b""], shlex.quote(str(path))
+        new = shlex.quote(str(path.with_name(f"{_stem(path)}_utf8{path.suffix}")))
+        raise DataError(f"{path}: is UTF-16 without its mark", hint=f"iconv -f {code} -t UTF-8 {name} > {new}")
+
+
+def not_parquet(path: Path) -> tuple[str, str] | None:
+    """What is wrong with a file that should be Parquet, torn or text, and what to type; None where it is neither."""
+    with path.open("rb") as stream:
+        head = stream.read(1 << 16)
+        stream.seek(max(0, path.stat().st_size - 4))
+        tail = stream.read(4)
+    if head.startswith(b"PAR1") and tail != b"PAR1":
+        return "it ends too early", "copy or download it again"
+    if head.startswith(b"PAR1") or b"\0" in head or not head.strip():
+        return None
+    kind = ".jsonl" if head.lstrip().startswith(b"{") else ".csv"
+    renamed = path.with_name(_stem(path) + kind)
+    return "it is text", f"mv {shlex.quote(str(path))} {shlex.quote(str(renamed))}"
+
+
+def not_compressed(path: Path) -> str | None:
+    """What to type where a file is no gzip data, as its name says; None: it is."""
+    with path.open("rb") as stream:
+        if stream.read(2) == b"\x1f\x8b":
+            return None
+    return f"mv {shlex.quote(str(path))} {shlex.quote(str(path)[: -len('.gz')])}"
+
+
+def _stem(path: Path) -> str:
+    """The name without the end that says what it holds."""
+    return re.sub(r"(?i)(\.csv\.gz|\.[^.]+)$", "", path.name)
+
+
+def command(path: Path) -> str | None:
+    """What to type that makes a table which glue reads of a file, by its name; None where nothing is known."""
+    name = path.name.lower()
+    file = shlex.quote(str(path))
+    for ends, command in COMMANDS.items():
+        if end := next((end for end in ends.split() if name.endswith(end)), None):
+            new = shlex.quote(str(path)[: -len(end)])
+            return command.replace("FILE", file).replace("NEW", new)
+    for ends, (reader, needs) in PANDAS.items():
+        if end := next((end for end in ends.split() if name.endswith(end)), None):
+            text, new = json.dumps(str(path)), json.dumps(str(path)[: -len(end)] + ".parquet")
+            script = f"import pandas; pandas.read_{reader}({text}).to_parquet({new})"
+            return " && ".join(filter(None, (needs, f"python -c {shlex.quote(script)}")))
+    if name.endswith((".db", ".sqlite", ".sqlite3", ".duckdb")):
+        asked = sqlite_command(path)
+        return asked or f"glue init --url duckdb:///{file} --query {shlex.quote(QUERY)} --target COLUMN"
+    return None
+
+
+def sqlite_command(path: Path) -> str | None:
+    """What makes a Parquet file of a table in a database of SQLite, which DuckDB does not read; None: it is none."""
+    if not path.is_file():
+        return None
+    with path.open("rb") as stream:
+        if stream.read(len(SQLITE)) != SQLITE:
+            return None
+    return _of_sqlite(path)
+
+
+def _of_sqlite(path: Path) -> str:
+    rows = f'pandas.read_sql("{QUERY}", sqlite3.connect({json.dumps(str(path))}))'
+    script = f'import pandas, sqlite3; {rows}.to_parquet("TABLE.parquet")'
+    return f"python -c {shlex.quote(script)}"
