@@ -1,4 +1,4 @@
-"""Which commit a version is of, and the files that decide it."""
+"""The git commit of a version, and the files that determine its result."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from mlops_glue.adapters import dvc, git
 if TYPE_CHECKING:
     from mlops_glue.config import Config
 
-WRITTEN = {"dvc.lock", ".dvc/config", layout.GENERATED, layout.SCHEMA}  # by glue; no result comes from them
+WRITTEN = {"dvc.lock", ".dvc/config", layout.GENERATED, layout.SCHEMA}  # by glue; they do not affect a result
 
 
 def revision(config: Config, root: Path) -> tuple[str | None, bool]:
-    """The commit, and whether the last run was made of anything else; (None, True) where there is none.
+    """Return the commit, and whether the last run used uncommitted changes; (None, True) if there is no commit.
 
-    What glue itself writes is nothing else: a run of a clean clone is of its commit.
+    Files that glue writes do not count as changes, so a run in a clean clone belongs to its commit.
     """
     commit = git.commit_hash(root, "HEAD")
     if commit is None:
@@ -29,7 +29,7 @@ def revision(config: Config, root: Path) -> tuple[str | None, bool]:
 
 
 def inputs(root: Path) -> set[str]:
-    """The files that the stages read and no stage makes, and those by which DVC has them."""
+    """Return the files that the stages read and no stage writes, and their `.dvc` files."""
     stages = dvc.locked(root).values()
     made = {out["path"] for stage in stages for out in stage.get("outs", [])}
     read = {dep["path"] for stage in stages for dep in stage.get("deps", [])} - made
@@ -37,7 +37,7 @@ def inputs(root: Path) -> set[str]:
 
 
 def _follows(config: Config, root: Path) -> bool:
-    """Is `dvc.yaml` what glue makes of the one in the commit?"""
+    """Whether `dvc.yaml` is what glue generates from the committed one."""
     from mlops_glue.pipeline import dvc_yaml
 
     return dvc_yaml.is_current(config, root, git.show(root, "HEAD", "dvc.yaml"))

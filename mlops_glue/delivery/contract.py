@@ -1,4 +1,4 @@
-"""What callers of a model send and get, and which change of it breaks them."""
+"""A model's contract with its callers, and the changes that break callers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 from mlops_glue.records import FeatureList
 from mlops_glue.schema import Column, Schema
 
-NUMBERS = ("int", "uint", "double", "float")  # with which Arrow's names of numbers begin
+NUMBERS = ("int", "uint", "double", "float")  # prefixes of Arrow's number types
 
 
 class Sent(NamedTuple):
@@ -19,7 +19,7 @@ class Sent(NamedTuple):
 
 
 def contract(schema: Schema) -> dict[str, str]:
-    """All that may be seen of a model: what it predicts, and the kind and the categories of each column it takes."""
+    """Return a model's visible properties: its target, and the kind and categories of each input column."""
     seen = {"task": schema.task, "target": schema.target, "labels": str(schema.labels)}
     for column in schema.columns:
         seen[column.name] = column.kind if column.nullable else f"{column.kind}, never null"
@@ -28,7 +28,7 @@ def contract(schema: Schema) -> dict[str, str]:
 
 
 def differences(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
-    """What was added, removed or changed, by name."""
+    """Return the additions, removals and changes, by name."""
     names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
     return [f"{name}: {before.get(name, 'none')} -> {after.get(name, 'none')}" for name in names]
 
@@ -36,18 +36,17 @@ def differences(before: Mapping[str, str], after: Mapping[str, str]) -> list[str
 def broken(
     before: Schema, after: Schema, features: FeatureList | None = None, features_after: FeatureList | None = None
 ) -> list[str]:
-    """What a caller of the first model notices of the second: a request that is refused, or another meaning.
+    """Return the changes that break callers of the first model: refused requests, and answers with another meaning.
 
-    A server refuses a field that it does not know, a required one that is not given, and a value of another type. So a
-    column that is gone breaks a caller, a new one that may be left out does not. A new label, another task or another
-    target is an answer that no caller expects. Categories are data: new and gone ones break nobody, as a null that is
-    taken from now on.
+    A server refuses an unknown field, a missing required field, and a value of another type. So a removed column breaks
+    callers, and a new optional column does not. Callers do not expect a new label, another task or another target. New
+    and removed categories, and newly accepted nulls, do not break callers.
 
     Args:
-        before: of the model that callers know.
-        after: of the one that would answer them.
-        features: those of the first that Feast has.
-        features_after: those of the second.
+        before: the schema of the model that callers use.
+        after: the schema of the model that would answer them.
+        features: the first model's features from Feast.
+        features_after: the second model's features from Feast.
     """
     pairs = [(key, getattr(before, key), getattr(after, key)) for key in ("task", "target", "labels", "decimal")]
     found = [f"{name} {old} -> {new}" for name, old, new in pairs if old != new]
@@ -55,18 +54,18 @@ def broken(
     for name, old in old_fields.items():
         new = new_fields.get(name)
         if new is None:
-            found.append(f"{name} is no longer taken")
+            found.append(f"{name} is no longer accepted")
         elif new.kind != old.kind:
             found.append(f"{name} {old.kind} -> {new.kind}")
         elif new.required and not old.required:
-            found.append(f"{name} is required now")
+            found.append(f"{name} is now required")
     return found + [
-        f"{name} is new, and required" for name, new in new_fields.items() if new.required and name not in old_fields
+        f"{name} is new and required" for name, new in new_fields.items() if new.required and name not in old_fields
     ]
 
 
 def _sent(schema: Schema, features: FeatureList | None) -> dict[str, Sent]:
-    """The fields of a request; what Feast has may be left out, the keys by which it is found may not."""
+    """Return the fields of a request. Features from Feast are optional, and the keys to look them up are required."""
     looked_up = features.columns if features is not None else {}
     keys = features.asked_by if features is not None else []
     columns = {c.name: Sent(_kind(c), not c.nullable and c.name not in looked_up) for c in schema.columns}
@@ -74,7 +73,7 @@ def _sent(schema: Schema, features: FeatureList | None) -> dict[str, Sent]:
 
 
 def _kind(column: Column) -> str:
-    """The kind, with the type of its JSON values where the kind does not say it."""
+    """Return the kind, with the type of its JSON values if the kind does not imply it."""
     if column.kind == "datetime":
         return "datetime, day first" if column.day_first else "datetime"
     if column.kind == "number":

@@ -1,4 +1,4 @@
-"""What follows the pipeline: publish its result, promote it where it may be, fill the online store."""
+"""The steps after the pipeline: publish the result, promote it if it meets the conditions, fill the online store."""
 
 from __future__ import annotations
 
@@ -28,10 +28,15 @@ log = logging.getLogger(__name__)
 def deliver(
     config: configs.Config, root: Path, on_stage: OnStage, *, promote: bool, trained: bool, took_s: float
 ) -> record.Delivery:
-    """Publish, promote and materialize; what came of it is written to `delivery.json`.
+    """Publish, promote and materialize, and write the result to `delivery.json`.
 
-    Without `promote` the version is named challenger. `trained` says that this run has trained the model, so with the
-    packages that are installed now; `took_s` is how long the stages took.
+    Args:
+        config: the config.
+        root: the project's folder.
+        on_stage: called as each stage begins and ends.
+        promote: whether to promote to champion; else the version becomes challenger.
+        trained: whether this run trained the model, with the packages that are installed now.
+        took_s: the duration of the stages.
     """
     from mlops_glue.adapters.mlflow import BUNDLE_DIGEST
     from mlops_glue.delivery.promote import promote as to_alias
@@ -56,10 +61,10 @@ def deliver(
         stage.outcome = "refused" if verdict.refused else "unchanged" if verdict.previous == version else "executed"
         stage.reasons = [stays(verdict.champion) if verdict.refused else alias]
     if promote and alias == "challenger" and not verdict.refused:
-        log.info("v%s waits for somebody else than who made it: glue promote %s --approve", version, version)
+        log.info("someone other than its maker must approve v%s: glue promote %s --approve", version, version)
     conditions = verdict.conditions
     if not conditions and before is not None and (before["fingerprint"], before["champion"]) == (fingerprint, version):
-        conditions = before.get("conditions", [])  # it became champion by these, and was not judged again
+        conditions = before.get("conditions", [])  # from its promotion; they were not checked again
     online, kept_in = _online(config, root, store, on_stage, refused=bool(verdict.refused))
     digest = store.tags(model, version).get(BUNDLE_DIGEST)
     delivery: record.Delivery = {
@@ -85,7 +90,7 @@ def deliver(
 
 
 def _emit_lineage(config: configs.Config, root: Path, store: Store, version: int) -> None:
-    """Send the new version's lineage where `lineage.openlineage` says; where that fails, it is only a warning."""
+    """Send the new version's lineage to `lineage.openlineage`. A failure is only a warning."""
     if config.lineage.openlineage is None:
         return
     from mlops_glue.adapters import openlineage as to
@@ -99,24 +104,24 @@ def _emit_lineage(config: configs.Config, root: Path, store: Store, version: int
         where = target if "://" in target else str(root / target)
         to.emit(openlineage.events(found, config.project, git.remote_url(root)), where, token)
     except GlueError as error:
-        log.warning("warning: the lineage of v%d is not sent: %s", version, error.message)
+        log.warning("warning: the lineage of v%d was not sent: %s", version, error.message)
 
 
 def _online(
     config: configs.Config, root: Path, store: Store, on_stage: OnStage, *, refused: bool
 ) -> tuple[dict[str, str], list[str]]:
-    """Fill the online store. After a refusal it is left as it is where it cannot be filled: the champion stays."""
+    """Fill the online store. After a refusal, a failure is only a warning, because the champion has not changed."""
     try:
         return materialized(config, root, store, on_stage)
-    except DataError as error:  # the features are no longer defined as the champion knows them
+    except DataError as error:  # the feature definitions have changed since the champion was trained
         if not refused:
             raise
-        log.warning("warning: the online store is left as it is: %s", error.message)
+        log.warning("warning: the online store was not updated: %s", error.message)
         return {}, []
 
 
 def same_as(store: Store, model: str, version: int, champion: int | None) -> int | None:
-    """The champion before, where the new version is the same model to the byte."""
+    """Return the former champion if the new version's bundle is identical; else None."""
     from mlops_glue.adapters.mlflow import BUNDLE_DIGEST
 
     if champion in (None, version):
@@ -128,37 +133,38 @@ def same_as(store: Store, model: str, version: int, champion: int | None) -> int
 def materialized(
     config: configs.Config, root: Path, store: Store, on_stage: OnStage
 ) -> tuple[dict[str, str], list[str]]:
-    """Fill the online store for the champion: the outcome of each view, and the files that keep a record of it."""
+    """Fill the online store for the champion. Return the outcome of each view, and the files that record it."""
     champion = store.champion(config.model_name) if config.features.use else None
     features = _features_of(config, root, store, champion) if champion is not None else None
     return _filled(config, root, features, on_stage)
 
 
 def refreshed(config: configs.Config, root: Path, on_stage: OnStage, *, force: bool) -> dict[str, str]:
-    """The same for a schedule: while the registry does not answer, for the champion that this machine knows.
+    """Fill the online store on a schedule. If the registry does not answer, use the last champion known here.
 
     Raises:
         UsageError: there is no champion.
-        Unreachable: the registry does not answer, and none is known here.
+        Unreachable: the registry does not answer, and this machine knows no champion.
     """
     try:
         store = read_only(root, config)
         champion = store.champion(config.model_name) if store is not None else None
         if store is None or champion is None:
-            raise UsageError(f"{config.model_name} has no champion: nobody takes these features yet", hint="glue run")
+            problem = f"{config.model_name} has no champion: no model uses these features yet"
+            raise UsageError(problem, hint="glue run")
         features = _features_of(config, root, store, champion)
     except Unreachable as error:
         last = known.champion(root, config)
         if last is None:
             raise
-        taken = f"the features are those of v{last.version}, which was champion at {last.asked}"
-        log.warning("warning: %s: %s", error.message, taken)
+        fallback = f"using the features of v{last.version}, which was champion at {last.asked}"
+        log.warning("warning: %s: %s", error.message, fallback)
         features = features_in(last.bundle)
     return _filled(config, root, features, on_stage, force=force)[0]
 
 
 def _features_of(config: configs.Config, root: Path, store: Store, champion: int) -> FeatureList | None:
-    """What the champion takes from Feast; its bundle is kept for when the registry is away."""
+    """Return the champion's features from Feast, and store its bundle for when the registry does not answer."""
     with tempfile.TemporaryDirectory() as folder:
         bundle = store.download_bundle(config.model_name, champion, Path(folder))
         known.note(root, config, champion, bundle)

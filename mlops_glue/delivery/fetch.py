@@ -1,4 +1,4 @@
-"""The bundle of a version: from the registry, checked, into a folder that nobody else writes to."""
+"""Fetching a version's bundle from the registry, checked, into a folder that no other process writes to."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from mlops_glue.suggest import did_you_mean
 if TYPE_CHECKING:
     from mlops_glue.adapters.mlflow import Store
 
-NOWHERE = "glue run; in a clone set tracking.uri, in glue.yaml, to the registry that has its versions"
-KEPT = 3  # bundles of former versions
-KEPT_S = 3600.0  # and those that somebody may still serve: whoever does touches them
+NOWHERE = "glue run; in a clone, set tracking.uri in glue.yaml to the registry that has the versions"
+KEPT = 3  # bundles of former versions to keep
+KEPT_S = 3600.0  # keep newer ones too: a server that uses a bundle updates its time
 
 
 def usable_uri(config: configs.Config, *, registry: bool = True) -> str | None:
@@ -43,9 +43,9 @@ def usable_uri(config: configs.Config, *, registry: bool = True) -> str | None:
 
 
 def opened(root: Path, config: configs.Config, *, create: bool = True, registry: bool = True) -> Store:
-    """The registry; the project's own is made where it is not there yet, or (`create=False`) missed.
+    """Open the registry. A local registry is created if it does not exist, unless `create` is False.
 
-    Without `registry` it is only for runs.
+    Without `registry` it is opened only for logging runs.
     """
     uri = usable_uri(config, registry=registry)
     from mlops_glue.adapters.mlflow import Store
@@ -63,26 +63,26 @@ def opened(root: Path, config: configs.Config, *, create: bool = True, registry:
 
 
 def read_only(root: Path, config: configs.Config) -> Store | None:
-    """The registry, for a command that only reads: nothing is made where there is none yet, and None returned."""
+    """Open the registry for reading; None if there is none yet."""
     if config.tracking.uri is None and not (root / layout.TRACKING_DB).is_file():
         return None
     return opened(root, config, create=False)
 
 
 def as_run_left_it(root: Path, config: configs.Config, version: int | None) -> tuple[int, Path] | None:
-    """The champion, where it is plainly what the last run made and nothing has changed since: no tool is imported."""
+    """Return the champion if it is the last run's result and nothing has changed since, without importing a tool."""
     if config.serve.verify is not None or up_to_date.load(root, config.environment) is None:
-        return None  # a signature is in the registry
+        return None  # the signature is in the registry
     last = record.read(root)
     is_champion = last["model"] == config.model_name and last["champion"] == last["version"]
     return (last["version"], root / layout.BUNDLE) if is_champion and version in (None, last["version"]) else None
 
 
 def as_left_or_registered(root: Path, config: configs.Config, version: int | None, folder: Path) -> tuple[int, Path]:
-    """The champion, or the version that is asked for, and its bundle: the last run's, else the registry's in `folder`.
+    """Return the champion, or the requested version, with its bundle: the last run's, or else fetched into `folder`.
 
     Raises:
-        GlueError: there is none, or it is not what was registered.
+        GlueError: there is no such version, or its bundle has changed since registration.
     """
     left = as_run_left_it(root, config, version)
     return left or of_registry(read_only(root, config), root, config, version, folder)
@@ -91,7 +91,7 @@ def as_left_or_registered(root: Path, config: configs.Config, version: int | Non
 def of_registry(
     store: Store | None, root: Path, config: configs.Config, version: int | None, folder: Path
 ) -> tuple[int, Path]:
-    """The champion, or the version that is asked for, and its bundle in a folder of the caller's."""
+    """Return the champion, or the requested version, with its bundle fetched into the caller's folder."""
     store, chosen = chosen_version(store, root, config, version)
     return chosen, brought(store, root, config.model_name, chosen, folder)
 
@@ -99,12 +99,17 @@ def of_registry(
 def chosen_version(
     store: Store | None, root: Path, config: configs.Config, version: int | None, like: str = "--version"
 ) -> tuple[Store, int]:
-    """The champion, or the version that is asked for; and the registry, which is there then.
+    """Return the registry, and the champion or the requested version.
 
-    `like` is what a version is typed after, for the hint.
+    Args:
+        store: the registry; None: there is none.
+        root: the project's folder.
+        config: the config.
+        version: the requested version; None: the champion.
+        like: the option or command that takes a version, for the hint.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is no such version.
     """
     chosen = version if version is not None or store is None else store.champion(config.model_name)
     if store is None or chosen is None:
@@ -121,14 +126,14 @@ def chosen_version(
 
 
 def must_exist(model: str, version: int, there: list[int]) -> None:
-    """A version that somebody names is one of those that there are.
+    """Check that a version exists.
 
     Raises:
-        UsageError: it is none.
+        UsageError: it does not.
     """
     if version not in there:
         hint = _listed(there) if there else NOWHERE
-        raise UsageError(f"version {version}: {model} has none of this number", hint=hint)
+        raise UsageError(f"version {version}: {model} has no such version", hint=hint)
 
 
 def _listed(versions: list[int]) -> str:
@@ -136,10 +141,10 @@ def _listed(versions: list[int]) -> str:
 
 
 def fetch(store: Store, root: Path, config: configs.Config, version: int, scratch: Path) -> Servable:
-    """A version as something that can be served, whose features are defined as when it was trained; `scratch` is empty.
+    """Fetch a version for serving, and check that its feature definitions have not changed. `scratch` is empty.
 
     Raises:
-        GlueError: the registry does not have it, or it is not what was registered, or is defined otherwise now.
+        GlueError: the registry does not have the version, its bundle has changed, or feature definitions have changed.
     """
     from mlops_glue.adapters.mlflow import BUNDLE_DIGEST, FINGERPRINT
 
@@ -156,7 +161,7 @@ def fetch(store: Store, root: Path, config: configs.Config, version: int, scratc
 
 
 def kept(root: Path, config: configs.Config, version: int, folder: Path, digest: str, fingerprint: str) -> Servable:
-    """A copy that no run and nobody else writes to, and how its features are looked up."""
+    """Copy a bundle to a folder that no other process writes to, with the configuration of its feature lookup."""
     target = kept_folder(root, version, folder, digest)
     from mlops_glue import feature_stores
 
@@ -165,7 +170,7 @@ def kept(root: Path, config: configs.Config, version: int, folder: Path, digest:
 
 
 def kept_folder(root: Path, version: int, folder: Path, digest: str) -> Path:
-    """A copy of a bundle that no run and nobody else writes to; former ones but the last few are removed."""
+    """Copy a bundle to a folder that no other process writes to, and remove old copies except the last few."""
     place = root / layout.SERVED
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
     place.chmod(0o700)
@@ -174,7 +179,7 @@ def kept_folder(root: Path, version: int, folder: Path, digest: str) -> Path:
         temporary = Path(tempfile.mkdtemp(prefix=".copy-", dir=place))
         shutil.copytree(folder, temporary, dirs_exist_ok=True, symlinks=True)
         temporary.chmod(0o700)
-        with contextlib.suppress(OSError):  # another glue serve was quicker
+        with contextlib.suppress(OSError):  # another glue serve was faster
             temporary.rename(target)
         shutil.rmtree(temporary, ignore_errors=True)
     os.utime(target)
@@ -187,12 +192,12 @@ def kept_folder(root: Path, version: int, folder: Path, digest: str) -> Path:
 
 
 def feature_list_of(store: Store, model: str, version: int) -> FeatureList | None:
-    """Which features of a version come from Feast, by its bundle; None if none do."""
+    """Return the features of a version that come from Feast; None if none do."""
     with tempfile.TemporaryDirectory() as folder:
         return features_in(store.download_bundle(model, version, Path(folder)))
 
 
 def features_in(bundle: Path) -> FeatureList | None:
-    """Which features of a bundle come from Feast; None if none do."""
+    """Return the features of a bundle that come from Feast; None if none do."""
     listed = bundle / "features.json"
     return FeatureList.from_dict(files.read_json(listed)) if listed.is_file() else None

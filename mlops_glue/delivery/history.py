@@ -1,4 +1,4 @@
-"""What was decided of a version, and who was champion when: a decision is added, and none is rewritten."""
+"""The decisions on each version, and the champions over time. Decisions are added and never changed."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from mlops_glue.delivery.compare import Comparison
     from mlops_glue.delivery.condition import Condition
 
-VERDICT = "glue.verdict."  # tags of a version: a decision each, by its time
-ROLLED_BACK = "glue.rolled_back"  # tag of a version: when it was rolled back; of the model, for each result: below
+VERDICT = "glue.verdict."  # prefix of tags of a version: one for each decision, by time
+ROLLED_BACK = "glue.rolled_back"  # tag of a version: when it was rolled back; and a tag of the model for its result
 PROMOTION = "promotion.json"  # artifact of the version's run
 ALWAYS = {"time", "alias", "by", "champion", "refused", "compared"}  # in each decision
 STAMP = "%Y%m%dT%H%M%S%f"
@@ -34,11 +34,11 @@ class Verdict:
     previous: int | None
     refused: list[str] = field(default_factory=list)
     comparison: Comparison | None = None  # with the champion, on the same holdout
-    conditions: list[Condition] = field(default_factory=list)  # all that was looked at
+    conditions: list[Condition] = field(default_factory=list)  # all that were checked
 
 
 class Decision(TypedDict):
-    """A decision as a tag keeps it."""
+    """A decision as stored in a tag."""
 
     time: str  # ISO 8601, UTC
     alias: str
@@ -47,34 +47,35 @@ class Decision(TypedDict):
     refused: list[str]
     compared: Comparison | None
     conditions_sha256: NotRequired[str]  # of the list of conditions in `promotion.json`
-    forced: NotRequired[str]  # a person promoted it all the same, for this reason
+    forced: NotRequired[str]  # the reason of a person who promoted it anyway
 
 
 class Promotion(Decision):
-    """A decision as `promotion.json` keeps it, with every condition."""
+    """A decision as stored in `promotion.json`, with all conditions."""
 
     conditions: list[Condition]
-    reason: str | None  # what the person says
+    reason: str | None  # that the person gave
 
 
 def decisions(tags: Mapping[str, str]) -> list[Decision]:
-    """The decisions on a version, in order.
+    """Return the decisions on a version, in order.
 
     Raises:
-        ToolError: somebody wrote over one.
+        ToolError: a decision has been overwritten.
     """
     found = []
     for key in sorted(tags):
         if key.startswith(VERDICT):
             made = _decision(tags[key])
             if made is None or not made.keys() >= ALWAYS:
-                raise ToolError(f"the registry's tag {key} is no decision: somebody wrote over it", hint="glue audit")
+                problem = f"the registry's tag {key} is not a decision: it has been overwritten"
+                raise ToolError(problem, hint="glue audit")
             found.append(cast("Decision", made))
     return found
 
 
 def _decision(text: str) -> dict[str, Any] | None:
-    """What a tag says; None where somebody wrote over it."""
+    """Parse a decision's tag; None if it has been overwritten."""
     with contextlib.suppress(ValueError):
         made = json.loads(text)
         return made if isinstance(made, dict) else None
@@ -82,37 +83,36 @@ def _decision(text: str) -> dict[str, Any] | None:
 
 
 def evidence(tags: Mapping[str, str], kept: Collection[str] | None = None) -> list[str]:
-    """The hash of each record that a version was, or was not, promoted on, in order: what an audit entry refers to.
+    """Return the hash of each decision on a version, in order; audit entries refer to these hashes.
 
-    The SHA-256 of the record as canonical JSON, in which the hash of its conditions is. Whatever is added to what a
-    decision rests on is added here.
+    A hash is the SHA-256 of the decision as canonical JSON, which includes the hash of its conditions.
 
     Args:
-        tags: of the version.
-        kept: the hash of each list of conditions in its `promotion.json`; a decision whose conditions are not there is
-            left out. None: nobody looked.
+        tags: the version's tags.
+        kept: the hash of each list of conditions in the version's `promotion.json`; decisions whose conditions are not
+            among them are omitted. None: do not check.
     """
     made = [_decision(tags[key]) for key in sorted(tags) if key.startswith(VERDICT)]
     return [
-        digest(one)
-        for one in made
-        if one is not None and (kept is None or one.get("conditions_sha256") in (None, *kept))
+        digest(decision)
+        for decision in made
+        if decision is not None and (kept is None or decision.get("conditions_sha256") in (None, *kept))
     ]
 
 
 def conditions_of(decision: Decision, kept: Sequence[Promotion]) -> list[Condition]:
-    """The conditions of a decision, in what `promotion.json` keeps; none where they are not there as they were."""
+    """Return a decision's conditions from `promotion.json`; empty if they are missing or have been changed."""
     named = decision.get("conditions_sha256")
     return next((one["conditions"] for one in kept if named and digest(one["conditions"]) == named), [])
 
 
 def digest(record: Any) -> str:
-    """SHA-256 of a record, whatever its spaces and the order of its keys."""
+    """Return the SHA-256 of a record, independent of whitespace and key order."""
     return hashlib.sha256(json.dumps(record, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def refusal(tags: Mapping[str, str]) -> str | None:
-    """Why a version is refused, by a person's last decision, else by the first one; None where it is not."""
+    """Return why a version is refused: a person's last decision, or else the first decision; None if it is not."""
     made = decisions(tags)
     by_person = [decision for decision in made if decision["by"] == "promote"]
     counts = by_person[-1:] or made[:1]
@@ -122,7 +122,7 @@ def refusal(tags: Mapping[str, str]) -> str | None:
 def decision_tag(
     tags: Mapping[str, str], verdict: Verdict, alias: str, *, by_person: bool, forced: str | None = None
 ) -> dict[str, str]:
-    """The tag that records a decision on an alias; none where it is the version's last decision once more."""
+    """Return the tag that records a decision on an alias; empty if it repeats the version's last decision."""
     now, before = datetime.now(UTC), decisions(tags)
     decision: Decision = {
         "time": now.isoformat(timespec="seconds"),
@@ -144,7 +144,7 @@ def decision_tag(
 
 
 def _without_numbers(decision: Mapping[str, Any]) -> dict[str, Any]:
-    """A decision without what is another each time: when it was, and how fast the model was."""
+    """Return a decision without the parts that always differ: its time, and the conditions with their latencies."""
     return {key: value for key, value in decision.items() if key not in ("time", "conditions_sha256")}
 
 
@@ -158,41 +158,43 @@ def keep(
 
 
 def promotions(store: Store, name: str, version: int) -> list[Promotion]:
-    """Every decision on a version with its conditions, in order; those of a former glue are not there.
+    """Return the decisions on a version with their conditions, in order. An older glue did not store them.
 
     Raises:
-        ToolError: somebody wrote over the file.
+        ToolError: the file has been replaced.
     """
     text = store.read_artifact(name, version, PROMOTION)
     with contextlib.suppress(ValueError):
         found = json.loads(text) if text is not None else []
         if isinstance(found, list) and all(isinstance(one, dict) and "conditions" in one for one in found):
             return found
-    raise ToolError(f"{PROMOTION} of {name} v{version} is not what glue wrote: somebody replaced it", hint="glue audit")
+    raise ToolError(
+        f"{PROMOTION} of {name} v{version} was not written by glue: it has been replaced", hint="glue audit"
+    )
 
 
 def note_rolled_back(store: Store, name: str, version: int, when: str) -> None:
-    """Mark a version, and its result in the registered model: the version may be deleted, and the result made again."""
+    """Mark a version as rolled back, and its result on the model, in case the result is registered again."""
     store.tag(name, version, {ROLLED_BACK: when})
     if result := store.tags(name, version).get(FINGERPRINT):
         store.set_model_tag(name, f"{ROLLED_BACK}.{result}", f"{when} as v{version}")
 
 
 def forget_rolled_back(store: Store, name: str, version: int) -> None:
-    """A person has promoted it again."""
+    """Remove the rollback mark, because a person has promoted the version again."""
     store.untag(name, version, ROLLED_BACK)
     if result := store.tags(name, version).get(FINGERPRINT):
         store.remove_model_tag(name, f"{ROLLED_BACK}.{result}")
 
 
 def rolled_back_before(store: Store, name: str, fingerprint: str) -> dict[str, str]:
-    """The tags of a new version by which its result stays rolled back, where it was that as another version."""
+    """Return the rollback tag for a new version, if its result was rolled back as another version."""
     found = store.model_tags_of(name).get(f"{ROLLED_BACK}.{fingerprint}")
     return {} if found is None else {ROLLED_BACK: found}
 
 
 def champions(store: Store, name: str) -> list[int]:
-    """The versions that were champion and were not rolled back since, in order; the last one is champion now."""
+    """Return the versions that were champion and not rolled back since, in order; the last is the current champion."""
     found: list[int] = []
     for version, how, _ in store.champion_history(name):
         if how == "rollback":
@@ -204,28 +206,35 @@ def champions(store: Store, name: str) -> list[int]:
 
 
 def _up_to(line: list[int], version: int) -> list[int]:
-    """A line that ends with a version: cut after its last turn, or with it at the end where it had none."""
+    """Cut the line after the version's last occurrence, or append the version if it is not in it."""
     if version not in line:
         return [*line, version]
     return line[: len(line) - line[::-1].index(version)]
 
 
 def rollback_target(name: str, former: list[int], now: int | None, to: int | None, there: Collection[int]) -> int:
-    """The version that a rollback puts back: the one that is named (`to`), or the last one of `champions` before.
+    """Return the version that a rollback restores: `to`, or the champion before the current one.
+
+    Args:
+        name: the registered model.
+        former: the versions that were champion, in order.
+        now: the current champion.
+        to: the version that a person named.
+        there: the versions in the registry.
 
     Raises:
-        UsageError: no such version was champion, or it is champion, or is none of those that are still there.
+        UsageError: no such version was champion, or it is the champion, or it is no longer in the registry.
     """
     before = [version for version in former if version != now]
     chosen = to if to is not None else (before[-1] if before else None)
     if chosen is None:
         raise UsageError(f"{name} had no champion before{f' v{now}' if now else ''}", hint="glue promote VERSION")
     if chosen == now:
-        raise UsageError(f"{name} v{chosen} is champion already", hint="glue status")
+        raise UsageError(f"{name} v{chosen} is already champion", hint="glue status")
     if chosen not in former:
         raise UsageError(f"{name} v{chosen} was never champion, or was rolled back", hint=f"glue promote {chosen}")
     if chosen not in there:
         left = [version for version in before if version in there]
         hint = f"glue rollback {left[-1]}" if left else "glue promote VERSION"
-        raise UsageError(f"{name} v{chosen} was champion, and is no longer in the registry", hint=hint)
+        raise UsageError(f"{name} v{chosen} was champion, but is no longer in the registry", hint=hint)
     return chosen

@@ -341,7 +341,7 @@ def test_a_definition_that_changed_after_training_is_not_served(project: Path, i
     # a candidate that is worse: the champion stays, and what it is served stays as it was
     code, out, err = inside("run", "--set", "evaluate.thresholds.roc_auc.min=0.999", cwd=project)
     assert code == 1, err
-    assert "v1 stays champion" in out and "warning: the online store is left as it is" in err
+    assert "v1 stays champion" in out and "warning: the online store was not updated" in err
 
 
 def _killed_while_filling(root: Path, glue: Glue, command: str, moments: list[Callable[[], object]]) -> None:

@@ -247,11 +247,11 @@ def test_usage(project: Path, glue: Glue) -> None:
         (["--last", "7"], "--last 7: is no length of time"),
         (["--since", "noon"], "--since noon: is no time"),
         (["--since", f"{datetime.now(UTC) + timedelta(days=2):%Y-%m-%d}"], "is in the future"),
-        (["--version", "7"], "version 7: p has none of this number"),
+        (["--version", "7"], "version 7: p has no such version"),
         (["--last", "7d", "--rows", "5"], "--last and --rows: give only one window"),
         (["--current", "nowhere.csv"], "--current nowhere.csv: no such file"),
         (["--current", ".."], "--current ..: is a folder"),
-        (["--current", "../customers.csv", "--version", "7"], "version 7: p has none of this number"),
+        (["--current", "../customers.csv", "--version", "7"], "version 7: p has no such version"),
     ):
         assert said in glue("monitor", "--no-page", *words, cwd=project, code=2).stderr
     text = (project / "glue.yaml").read_text()

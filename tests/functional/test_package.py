@@ -129,7 +129,7 @@ def test_a_folder_of_the_users_is_not_overwritten(project: Path, packed: Path, g
     home = project
     (home / "mine").mkdir()
     assert "not a package of glue's" in glue("package", "mine", cwd=home, code=2).stderr
-    assert "has none of this number" in glue("package", "other", "--version", "9", cwd=home, code=2).stderr
+    assert "has no such version" in glue("package", "other", "--version", "9", cwd=home, code=2).stderr
     assert not (home / "other").exists() and not list(home.glob(".glue-package-*"))
     shutil.copytree(packed, home / "serving")
     (home / "serving/bundle/left.json").touch()

@@ -32,7 +32,7 @@ def test_what_a_change_does(penguins: Path, glue: Glue) -> None:
     measured, conditions = told["measured"], {one["name"]: one for one in told["conditions"]}
     assert measured["finding"] == "worse" and measured["high"] < 0 and measured["rows"] == told["evaluation"]["rows"]
     assert conditions["base"]["holds"] is False and conditions["contract"]["holds"] is None
-    assert "bill_length_mm is no longer taken" in conditions["contract"]["detail"]
+    assert "bill_length_mm is no longer accepted" in conditions["contract"]["detail"]
     page = glue("report", "--pr", "--base", "HEAD", cwd=penguins, code=1).stdout
     assert "Conditions for promotion" in page and "confidence" in page
     changed = {one["stage"]: one["reasons"] for one in told["stages"] if one["outcome"] == "changed"}

@@ -189,7 +189,7 @@ def test_check(project: Path, glue: Glue) -> None:
             column["name"] for column in json.loads((project / "artifacts/bundle/schema.json").read_text())["columns"]
         ]
         assert "can be served" in said and f"curl -s http://{asked}:8001/predict" in said
-    assert "has none of this number" in glue("serve", "--check", "--version", "9", cwd=project, code=2).stderr
+    assert "has no such version" in glue("serve", "--check", "--version", "9", cwd=project, code=2).stderr
     for damaged in ('{"a": ', "[]"):  # what was served last is looked for again
         (project / ".glue/serve/last-default.json").write_text(damaged)
         assert "can be served" in glue("serve", "--check", cwd=project).stdout

@@ -122,7 +122,7 @@ def test_what_is_not_signed(project: Path, glue: Glue) -> None:
     store.close()
     said = glue("sign", cwd=project, code=4).stderr
     assert "p v1: its bundle is not the one that was signed: input_example.json" in said
-    assert "p has none of this number" in glue("sign", "9", cwd=project, code=2).stderr
+    assert "p has no such version" in glue("sign", "9", cwd=project, code=2).stderr
     config = project / "glue.yaml"
     text = config.read_text()
     config.write_text(text.replace("  sign: ../glue.key\n", ""))

@@ -178,7 +178,7 @@ def test_promote_and_rollback_are_followed(project: Path, glue: Glue) -> None:
         said = glue("promote", "3", cwd=project, code=4).stderr
         assert "v3: its bundle is not the one that was registered" in said
         assert "was never champion, or was rolled back" in glue("rollback", "3", cwd=project, code=2).stderr
-        assert "has none of this number" in glue("promote", "9", cwd=project, code=2).stderr
+        assert "has no such version" in glue("promote", "9", cwd=project, code=2).stderr
         glue("run", "--set", "train.seed=1", cwd=project, code=None)  # the holdout of v2 is here again
         champion(project, 1)
         assert "v2 is champion, replacing v1" in glue("promote", cwd=project).stdout  # the challenger
@@ -192,7 +192,7 @@ def test_promote_and_rollback_are_followed(project: Path, glue: Glue) -> None:
         told = glue("promote", "1", cwd=project, code=1).stdout
         assert "v1 refused: holdout: the current holdout is not that of v1" in told and "v2 stays champion" in told
         assert "v1 is champion; v2 was rolled back" in glue("rollback", "1", cwd=project).stdout
-        assert "v1 is champion already" in glue("rollback", "1", cwd=project, code=2).stderr
+        assert "v1 is already champion" in glue("rollback", "1", cwd=project, code=2).stderr
         memory = int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text()).group(1))  # type: ignore[union-attr]
         assert memory < 200_000
 

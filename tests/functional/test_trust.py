@@ -274,7 +274,7 @@ def test_what_is_done_by_hand_in_mlflow_is_found(history: dict[str, Any], glue: 
     said = glue("audit", cwd=root, code=1).stdout
     assert "wrong: entry 1: the decision that v1 was moved on" in said
     client.set_model_version_tag("p", "1", key, "[]")
-    assert f"the registry's tag {key} is no decision" in glue("lineage", "1", cwd=root, code=4).stderr
+    assert f"the registry's tag {key} is not a decision" in glue("lineage", "1", cwd=root, code=4).stderr
     client.set_model_version_tag("p", "1", key, before)
     run = client.get_model_version("p", "1").run_id
     place = mlflow.artifacts.download_artifacts(run_id=run, artifact_path="promotion.json", tracking_uri=store)
@@ -290,7 +290,7 @@ def test_what_is_done_by_hand_in_mlflow_is_found(history: dict[str, Any], glue: 
 
 def test_a_version_without_a_record_says_so(history: dict[str, Any], glue: Glue) -> None:
     done = glue("reproduce", "9", cwd=history["root"], code=2)
-    assert "p has none of this number" in done.stderr
+    assert "p has no such version" in done.stderr
 
 
 def test_a_prediction_leads_back_to_the_raw_file(history: dict[str, Any], glue: Glue) -> None:

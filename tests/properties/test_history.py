@@ -128,7 +128,7 @@ class Model:
         if not by_person and version in self.rolled_back:
             refused.append("was rolled back")
         elif not by_person and alias == "champion" and now is not None and version in self.line:
-            refused.append("took its place")
+            refused.append("was champion before")
         if by_person or version not in self.refused:
             self.refused[version] = "; ".join(refused) or None
         if refused:

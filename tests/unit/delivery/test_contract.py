@@ -22,10 +22,10 @@ def model(*columns: Column, **more: Any) -> Schema:
     ("after", "said"),
     [
         (model(X, TOWN), []),
-        (model(X), ["town is no longer taken"]),  # a server refuses a field that it does not know
+        (model(X), ["town is no longer accepted"]),  # a server refuses a field that it does not know
         (model(X, TOWN, Column("new", "number")), []),  # nobody need send it
-        (model(X, TOWN, Column("new", "number", nullable=False)), ["new is new, and required"]),
-        (model(Column("x", "number", "double", nullable=False), TOWN), ["x is required now"]),
+        (model(X, TOWN, Column("new", "number", nullable=False)), ["new is new and required"]),
+        (model(Column("x", "number", "double", nullable=False), TOWN), ["x is now required"]),
         (model(Column("x", "number", "int64"), TOWN), []),
         (model(Column("x", "category", "int64"), TOWN), ["x number -> category as number"]),
         (model(X, Column("town", "category", "string", categories=["Ce"])), []),  # categories are data
@@ -50,6 +50,6 @@ def test_what_is_looked_up_need_not_be_sent_and_its_key_must() -> None:
     view = FeatureView("v", {"id": "id"}, {"x": "number"}, 0.0, "", of="v")
     listed = FeatureList(["v:x"], [view], {"x": "v:x"})
     strict = Column("x", "number", nullable=False)
-    assert broken(model(strict), model(strict), None, listed) == ["id is new, and required"]
-    assert broken(model(strict), model(strict), listed, None) == ["id is no longer taken", "x is required now"]
+    assert broken(model(strict), model(strict), None, listed) == ["id is new and required"]
+    assert broken(model(strict), model(strict), listed, None) == ["id is no longer accepted", "x is now required"]
     assert broken(model(strict), model(strict), listed, listed) == []

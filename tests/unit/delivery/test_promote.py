@@ -660,7 +660,7 @@ def test_a_champion_that_takes_another_column_could_not_be_scored(project: Proje
     champion_of(project, columns=[Column("x", "number"), Column("w", "number")])
     assert project.promote().refused == [
         "champion v1 could not be scored on this holdout: holdout: column 'w' is missing (there are: 'x', 'z', 'y')",
-        "contract: breaks callers: w is no longer taken; to accept it: glue promote 2 --accept-contract-change",
+        "contract: breaks callers: w is no longer accepted; to accept it: glue promote 2 --accept-contract-change",
     ]
 
 
@@ -768,12 +768,12 @@ def test_a_rollback_to_a_version_that_was_deleted_says_what_is_left(project: Pro
     project.store.noted = [(1, "promote", "then"), (3, "promote", "then"), (2, "promote", "then")]
     project.store.aliases["champion"] = 2
     del project.store.of[3]
-    with pytest.raises(UsageError, match="p v3 was champion, and is no longer in the registry") as error:
+    with pytest.raises(UsageError, match="p v3 was champion, but is no longer in the registry") as error:
         rollback(project.store, "p")  # type: ignore[arg-type]
     assert error.value.hint == "glue rollback 1" and project.store.aliases == {"champion": 2}
     assert "glue.rolled_back" not in project.store.of[2]
     del project.store.of[1]
-    with pytest.raises(UsageError, match="v3 was champion, and is no longer") as error:
+    with pytest.raises(UsageError, match="v3 was champion, but is no longer") as error:
         rollback(project.store, "p")  # type: ignore[arg-type]
     assert error.value.hint == "glue promote VERSION"
 
@@ -895,7 +895,7 @@ def test_a_changed_contract_waits_for_a_person(project: Project) -> None:
     assert project.promote(alias="challenger").refused == []  # it answers nobody
     for by_person in (False, True):
         said = project.promote(by_person=by_person).refused
-        assert f"contract: breaks callers: x is required now; {command}" in said
+        assert f"contract: breaks callers: x is now required; {command}" in said
     project.evaluated(project.root / layout.EVALUATION)
     accepts = Reason(accepts_contract=True)
     found = promote(project.config(), project.root, project.store, 2, by_person=accepts)  # type: ignore[arg-type]

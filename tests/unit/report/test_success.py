@@ -94,7 +94,7 @@ def test_code_that_was_not_committed_has_no_lead_time() -> None:
 
 
 def test_a_decision_that_somebody_wrote_over_is_told() -> None:
-    assert "glue.verdict.1 is no decision" in measured(tags={1: {"glue.verdict.1": "x"}})["refused_share"].text
+    assert "glue.verdict.1 is not a decision" in measured(tags={1: {"glue.verdict.1": "x"}})["refused_share"].text
 
 
 def test_a_project_is_read_from_its_own_records(tmp_path: Path) -> None:
