@@ -1,6 +1,6 @@
 """DVC, MLflow, Feast, Great Expectations, Evidently and FastAPI behind one config file and one pipeline runner.
 
-In Python, as in a notebook:
+In Python, for example in a notebook:
 
     import mlops_glue as glue
 
@@ -9,7 +9,7 @@ In Python, as in a notebook:
     project = glue.project()
     project.run()
 
-Importing the package imports nothing else; each function imports what it needs when it is called.
+Importing the package imports nothing else; each function imports its dependencies when it is called.
 """
 
 from __future__ import annotations
@@ -27,15 +27,16 @@ __all__ = ["__version__", "load", "project"]
 
 
 def load(version: int | str = "champion", project: str | PathLike[str] = ".", *, env: str | None = None) -> Model:
-    """Load a version of a project's model, as `glue predict` uses it.
+    """Load a version of a project's model, as `glue predict` does.
 
     Args:
-        version: its number, or an alias.
-        project: the project's folder, or one below it.
+        version: a version number or an alias.
+        project: the project's folder, or a folder inside it.
         env: an environment of `glue.yaml`; by default `GLUE_ENV`.
 
     Raises:
-        mlops_glue.errors.GlueError: there is no such project or version, or its bundle is not what was registered.
+        mlops_glue.errors.GlueError: the project or version does not exist, or the bundle differs from the registered
+            bundle.
     """
     from mlops_glue.api.project import Project
 

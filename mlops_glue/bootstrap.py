@@ -1,4 +1,4 @@
-"""How uncertain a metric's value is: bootstrap samples and the intervals that they give."""
+"""The uncertainty of a metric: bootstrap samples and the intervals computed from them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ MAX_ROWS = 5000
 
 
 def bootstrap(metric: Metric, truth: Array, label: Array, probability: Any, seed: int) -> Array:
-    """The metric on 100 bootstrap samples, shape (100,); the same seed and rows give the same samples.
+    """Compute the metric on 100 bootstrap samples, shape (100,); the same seed and rows yield the same samples.
 
-    A sample has as many rows as there are, at most 5,000 (the m-out-of-n bootstrap of Bickel, Götze and van Zwet 1997),
-    but for a metric of the whole.
+    A sample has as many rows as the table, but at most 5,000 (the m-out-of-n bootstrap of Bickel, Götze and van Zwet
+    1997), unless the metric needs the complete table.
     """
     rng, rows = np.random.default_rng(seed), len(truth)
     out = []
@@ -28,16 +28,17 @@ def bootstrap(metric: Metric, truth: Array, label: Array, probability: Any, seed
 
 
 def sample_rows(rows: int) -> int:
-    """How many rows a bootstrap sample of so many has."""
+    """Return the size of a bootstrap sample of a table with `rows` rows."""
     return min(rows, MAX_ROWS)
 
 
 def interval(
     value: float, samples: Array, rows: int, level: float = 0.95, *, whole: bool = False
 ) -> tuple[float, float]:
-    """The bootstrap's percentile interval (Efron 1979), narrowed to `rows` where the samples had fewer, not `whole`.
+    """Return the bootstrap's percentile interval (Efron 1979), narrowed if the samples had fewer than `rows` rows.
 
-    It contains the value itself: samples that lack a rare class move a mean over classes to one side.
+    With `whole`, samples have all rows, and the interval is not narrowed. The interval always contains the value:
+    samples that lack a rare class would bias a mean over classes.
     """
     valid = samples[~np.isnan(samples)]
     if not len(valid) or np.isnan(value):
@@ -48,17 +49,17 @@ def interval(
 
 
 class Ranking(TypedDict):
-    """How surely a model puts rows in their order."""
+    """How well a model ranks rows, and the uncertainty of that."""
 
     rows: int
     value: float | None
     low: float | None
     high: float | None
-    drawn_rows: int  # of each sample
+    drawn_rows: int  # rows of each sample
 
 
 def ranking(task: str, outcome: tuple[Any, Any, Any], seed: int) -> Ranking:
-    """`metrics.RANKING` of truth, label and probability, with a 95 % interval, and how many rows each is based on."""
+    """Compute `metrics.RANKING` from truth, label and probability, with a 95 % interval and the numbers of rows."""
     metric, rows = RANKING[task], len(outcome[0])
     value = compute(metric, *outcome)
     low, high = interval(value, bootstrap(metric, *outcome, seed), rows)

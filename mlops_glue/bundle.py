@@ -1,8 +1,8 @@
 """Checks of a bundle before anything in it is trusted or loaded, because others can write to its registry.
 
-Nothing here imports a tool or starts a process: it runs wherever a model is loaded. Three checks are elsewhere: the
-signature, where `serve.verify` is set (`delivery.signature`, which `Store.download_bundle` asks); skops' types, as it
-loads (`adapters.skops.TRUSTED`); and whether the model answers its own example in time (`delivery.trial`).
+This module imports no tools and starts no processes: it runs wherever a model is loaded. Three checks are elsewhere:
+the signature, if `serve.verify` is set (`delivery.signature`, called by `Store.download_bundle`); skops' types, on
+loading (`adapters.skops.TRUSTED`); and whether the model scores its own example in time (`delivery.trial`).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MODEL_FILES = {*MODELS, "schema.json", "features.json", trusted.FILE}
 FILES = {*MODEL_FILES, layout.SAMPLE, *JSON_OBJECTS, "input_example.json"}
 MAX_JSON_BYTES = 64 << 20
 MAX_TABLE_BYTES = 1 << 30  # on disk and in memory
-MAX_ROWS = 1_000_000  # of a table, and of the example
+MAX_ROWS = 1_000_000  # for the table and the example
 MAX_COLUMNS = 50_000
 MAX_ARCHIVE_MEMBERS = 100_000
 Record = TypeVar("Record", Schema, FeatureList, Trusted)
@@ -36,27 +36,29 @@ Record = TypeVar("Record", Schema, FeatureList, Trusted)
 
 @dataclass(frozen=True)
 class Contents:
-    """What a bundle says about its model; `features` are those that come from Feast."""
+    """The contents of a bundle; `features` are the features that come from Feast."""
 
     schema: Schema
     features: FeatureList | None
     examples: list[dict[str, Any]]
     model: Path
-    trust: Trusted  # the code that it runs; of an ONNX model none
+    trust: Trusted  # the code that the model runs; none for an ONNX model
 
 
 def check(folder: Path, digest: str | None = None, *, others: bool = False) -> Contents:
-    """Check that a bundle consists of plain files within limits, whose model runs no code and reads no other file.
+    """Check that a bundle consists of plain files within limits, and that its model neither runs code nor reads files.
 
     In order: the folder and its files, the digest, the model (`onnx_files`: only ONNX's own operators, no functions,
-    training, sparse or external tensors, at most 100,000 nodes and 1 GiB; of skops the unpacked archive), the JSON
+    training, sparse or external tensors, at most 100,000 nodes and 1 GiB; for skops, the unpacked archive), the JSON
     files, the schema's types and rules, the features, the examples, the form of `trust.json`.
 
-    Its digest is that recorded when it was registered, None where it comes from no registry. The folder of an MLflow
-    model has `others`, which are ignored.
+    Args:
+        folder: the folder of the bundle.
+        digest: the digest that was recorded at registration; None if the bundle comes from no registry.
+        others: whether to ignore other files, which the folder of an MLflow model has.
 
     Raises:
-        DataError: it does not; the message names the file.
+        DataError: a check fails; the message names the file.
     """
     if not folder.is_dir() or folder.is_symlink():
         raise DataError(f"{folder}: is not a bundle")
@@ -64,7 +66,7 @@ def check(folder: Path, digest: str | None = None, *, others: bool = False) -> C
         _check_file(folder, path)
     model = next((folder / name for name in MODELS if (folder / name).is_file()), None)
     if model is None:
-        raise DataError(f"{folder.name}: holds neither {MODELS[0]} nor {MODELS[1]}")
+        raise DataError(f"{folder.name}: contains neither {MODELS[0]} nor {MODELS[1]}")
     if digest is not None and files.digest(folder) != digest:
         raise DataError(f"{folder.name}: is not the bundle that was registered: its digest differs")
     if model.suffix == ".onnx":
@@ -80,7 +82,7 @@ def check(folder: Path, digest: str | None = None, *, others: bool = False) -> C
 
 
 def _trust(folder: Path, model: Path) -> Trusted:
-    """What `trust.json` says of a model in skops form. Whether it may be loaded is not for the bundle to say."""
+    """Read `trust.json` of a model in skops form. The bundle itself does not decide whether it may be loaded."""
     path = folder / trusted.FILE
     if not path.is_file():
         return Trusted()
@@ -91,10 +93,10 @@ def _trust(folder: Path, model: Path) -> Trusted:
 
 
 def check_table(folder: Path) -> None:
-    """Check that the table of a bundle is within its limits, by its footer.
+    """Check the limits of a bundle's table, using its footer.
 
     Raises:
-        DataError: it is not, or is not a Parquet file.
+        DataError: the table exceeds a limit, or is not a Parquet file.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -128,7 +130,7 @@ def _check_file(folder: Path, path: Path) -> None:
 
 
 def _check_archive(path: Path) -> None:
-    """Check the unpacked size of a skops file by its directory alone."""
+    """Check the unpacked size of a skops file, using only the archive's directory."""
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
@@ -147,10 +149,10 @@ def _json(path: Path) -> Any:
 
 
 def _record(kind: type[Record], path: Path) -> Record:
-    """A record whose values have the types that its class declares.
+    """Read a record, and check its values against the types that its class declares.
 
     Raises:
-        DataError: a value has another type, or is one too many.
+        DataError: a value has another type, or is unknown.
     """
     from pydantic import TypeAdapter, ValidationError
 
@@ -181,13 +183,13 @@ def _schema(folder: Path) -> Schema:
 
 
 def _rules(schema: Schema) -> Iterator[tuple[str, bool]]:
-    """What holds for every schema beyond the types of its values; a rule may rely on those before it."""
+    """Yield the rules of every schema beyond the types of its values; a rule may rely on earlier rules."""
     labels, names = schema.labels, [column.name for column in schema.columns]
-    yield f"task is none of {', '.join(TASKS)}", schema.task in TASKS
+    yield f"task is not one of {', '.join(TASKS)}", schema.task in TASKS
     yield "two columns have the same name", len(set(names)) == len(names)
     yield "decimal is not a decimal sign", schema.decimal in (".", ",")
     yield "base is not a number", all(math.isfinite(column.base) for column in schema.columns)
-    yield "labels belong to classes, and to nothing else", (schema.task == "regression") == (labels is None)
+    yield "labels do not fit the task", (schema.task == "regression") == (labels is None)
     classes = [*(labels or []), *(schema.trained or []), *([] if schema.positive is None else [schema.positive])]
     yield "labels are not classes", all(isinstance(label, str | int | float) for label in classes)
     yield "labels are empty, or repeated", labels is None or 0 < len(labels) == len(set(labels))
@@ -196,7 +198,7 @@ def _rules(schema: Schema) -> Iterator[tuple[str, bool]]:
 
 
 def _decides(decision: Decision, classes: int) -> bool:
-    """Is it either a threshold of two classes, or costs of as many as there are?"""
+    """Return whether a decision is a threshold for two classes, or a matrix of costs for all classes."""
     if decision.threshold is not None:
         return classes == 2 and decision.costs is None and 0 < decision.threshold < 1
     costs = decision.costs or []

@@ -33,7 +33,7 @@ def progress(line: str) -> None:
 
 
 def show_logs() -> None:
-    """Print what the package logs as lines of progress: modules below the commands do not print."""
+    """Print the package's log messages as progress lines: modules below the commands do not print."""
     handler = logging.Handler()
     handler.emit = lambda record: progress(redacted(record.getMessage()))  # type: ignore[method-assign]
     log = logging.getLogger("mlops_glue")
@@ -42,7 +42,7 @@ def show_logs() -> None:
 
 
 def result(line: str = "", *, good: str = "", bad: str = "") -> None:
-    """Print a line of the answer to stdout; its part `good` is green on a terminal, its part `bad` is red."""
+    """Print a result line to stdout; on a terminal, the part `good` is green, and the part `bad` is red."""
     for part, style in ((good, "good"), (bad, "bad")):
         if part:
             line = line.replace(part, terminal.paint(part, style, sys.stdout), 1)
@@ -50,25 +50,25 @@ def result(line: str = "", *, good: str = "", bad: str = "") -> None:
 
 
 def flush() -> None:
-    """Let what was printed so far be seen, whatever fails after it."""
+    """Flush the output, so that it is visible even if a later step fails."""
     sys.stdout.flush()
 
 
 def result_json(value: Any) -> None:
-    """Print the answer as JSON."""
+    """Print the result as JSON."""
     sys.stdout.write(json.dumps(value, indent=1, ensure_ascii=False, default=str) + "\n")
 
 
 def rows(number: int) -> str:
-    """`1 row`, `12,480 rows`."""
+    """Format a number of rows: `1 row`, `12,480 rows`."""
     return f"{number:,} row{'s' * (number != 1)}"
 
 
 def stage(name: str, outcome: str, seconds: float, reasons: list[str]) -> None:
-    """Print a stage's line once it has an outcome; until then a terminal shows its name with a spinner.
+    """Print a stage's line once it has an outcome; until then, a terminal shows its name with a spinner.
 
-    The outcome is "" when the stage begins, and `OUTSIDE` when a process of its own takes the terminal. It is an
-    `OnStage`: `adapters.dvc.reproduce` and `session.staged` report to `session.Recorder`, which calls it.
+    The outcome is "" when the stage begins, and `OUTSIDE` when a separate process takes over the terminal. The function
+    is an `OnStage`: `adapters.dvc.reproduce` and `session.staged` report to `session.Recorder`, which calls it.
     """
     head = f"{name} {'.' * (WIDTH - len(name))} "
     if outcome == "":
@@ -87,7 +87,7 @@ def stage(name: str, outcome: str, seconds: float, reasons: list[str]) -> None:
 
 @contextlib.contextmanager
 def fold(name: str) -> Iterator[None]:
-    """Put what is printed in the block into a group that GitHub Actions folds; elsewhere nothing is different."""
+    """Fold the output of the block into a group on GitHub Actions; elsewhere, do nothing."""
     is_github = os.environ.get("GITHUB_ACTIONS") == "true"
     if is_github:
         progress(f"::group::{name}")
@@ -107,7 +107,7 @@ def error(problem: GlueError) -> None:
 
 
 def table(rows: list[list[str]], head: list[str]) -> None:
-    """Print columns padded with spaces; GitHub's step summary, where there is one, gets the table too."""
+    """Print columns padded with spaces, and add the table to GitHub's step summary, if there is one."""
     widths = [max(len(r[at]) for r in [head, *rows]) for at in range(len(head))]
     for row in [head, *rows]:
         cells = [_verdict(cell) + " " * (w - len(cell)) for cell, w in zip(row, widths, strict=True)]
@@ -124,7 +124,7 @@ def _verdict(cell: str) -> str:
 
 
 def bug_report(problem: BaseException) -> GlueError:
-    """An unexpected exception as one line; its traceback is written to a new file that the user can send."""
+    """Convert an unexpected exception to one line; write its traceback to a new file that the user can send."""
     import tempfile
 
     folder = layout.STATE if Path(layout.STATE).is_dir() else None  # None: the system's temporary folder
@@ -133,12 +133,12 @@ def bug_report(problem: BaseException) -> GlueError:
         with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(full_traceback(problem))
     except OSError:
-        return GlueError(f"a bug in glue: {type(problem).__name__}", hint="again with --traceback")
+        return GlueError(f"a bug in glue: {type(problem).__name__}", hint="run the command again with --traceback")
     return GlueError(f"a bug in glue: {type(problem).__name__}", hint=f"please report it with {log}")
 
 
 def failure(problem: Exception, *, traceback: bool = False) -> int:
-    """Print how a command failed, after the whole traceback if that is wanted. Returns the command's exit code."""
+    """Print the error of a failed command, after the full traceback if requested. Return the exit code."""
     if traceback:
         progress(full_traceback(problem).rstrip())
     known = memory_error(problem)
@@ -152,7 +152,7 @@ def failure(problem: Exception, *, traceback: bool = False) -> int:
 
 @contextlib.contextmanager
 def progress_bar(name: str) -> Iterator[Callable[[float], None]]:
-    """Show a progress bar on a terminal, nothing elsewhere; the function that is yielded takes the share, 0 to 1."""
+    """Show a progress bar on a terminal, nothing elsewhere; yield a function that takes the share done, 0 to 1."""
     if not sys.stderr.isatty():
         yield lambda share: None
         return
@@ -165,7 +165,7 @@ def progress_bar(name: str) -> Iterator[Callable[[float], None]]:
 
 
 def whole_file(path: Path) -> None:
-    """Print the bytes of a file as the answer."""
+    """Print the bytes of a file as the result."""
     import shutil
 
     sys.stdout.flush()

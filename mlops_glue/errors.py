@@ -1,8 +1,8 @@
-"""Every way `glue` can end badly: a class each, with its exit code.
+"""The errors of `glue`: a class for each kind, with its exit code.
 
-Exit codes: 0 done, 1 a check said no, 2 config or usage, 3 a bug in glue, 4 a tool or stage could not do its work,
-130 interrupted, 141 the reader of a pipe has gone. `cli.entry.main` catches what is raised; `console.failure` prints it
-as `error:` lines and a `hint:`, and makes a log file of a bug. A command may also return 1 for a result that says no.
+Exit codes: 0 success, 1 a check failed, 2 config or usage, 3 a bug in glue, 4 a tool or stage failed, 130 interrupted,
+141 the reader closed the pipe. `cli.entry.main` catches exceptions; `console.failure` prints them as `error:` lines and
+a `hint:`, and writes a log file for a bug. A command may also return 1 for a negative result.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from mlops_glue.secrets import redacted
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
-interrupted = False  # has a ^C come?
+interrupted = False  # whether ^C was pressed
 
 
 def full_traceback(error: BaseException) -> str:
-    """What Python prints of an exception and its causes, without secrets."""
+    """Return Python's traceback of an exception and its causes, without secrets."""
     return redacted("".join(traceback.format_exception(error)))
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
-    """An exception and its causes, in the order in which Python walks them."""
+    """Yield an exception and its causes, in Python's order."""
     seen: set[int] = set()
     current: BaseException | None = error
     while current is not None and id(current) not in seen:
@@ -38,21 +38,21 @@ def causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def interrupt(*_: object) -> None:
-    """Handler of SIGINT. It sets a flag too: another error may replace the exception, or a library swallow it."""
+    """Handle SIGINT. Also sets a flag, because another error may replace the exception, or a library swallow it."""
     global interrupted
     interrupted = True
-    sys.unraisablehook = lambda _: None  # half-made objects may complain when they are deleted
+    sys.unraisablehook = lambda _: None  # partly initialized objects may raise when they are deleted
     raise KeyboardInterrupt
 
 
 def check_interrupted() -> None:
-    """Raise a ^C again that a library has swallowed."""
+    """Raise KeyboardInterrupt again if a library has swallowed it."""
     if interrupted:
         raise KeyboardInterrupt
 
 
 class GlueError(Exception):
-    """Something the user can put right. `hint` is what to type or edit. No secret stays in the message."""
+    """An error that the user can fix. `hint` is a command or an edit. Secrets are removed from the message."""
 
     exit_code = 4
 
@@ -62,29 +62,29 @@ class GlueError(Exception):
         self.hint = hint
 
     def _render_traceback_(self) -> list[str]:
-        """What a notebook shows: the problem and its hint, as the command line does, and no traceback."""
+        """Return the lines that a notebook shows: the problem and its hint, without a traceback."""
         hint = [f"hint: {redacted(self.hint)}"] if self.hint else []
         return [*(f"error: {line}" for line in self.message.splitlines()), *hint]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickled between processes without a constructor: those of the subclasses take other arguments."""
+        """Pickle without the constructor, because the subclasses' constructors have other arguments."""
         return copyreg.__newobj__, (type(self), self.message), self.__dict__  # type: ignore[attr-defined]
 
 
 class CheckFailed(GlueError):
-    """A check ran and said no: invalid data, a missed threshold, a worse candidate."""
+    """A check failed: invalid data, a missed threshold, a worse candidate."""
 
     exit_code = 1
 
 
 class UsageError(GlueError):
-    """The command line asks for something that is not there."""
+    """The command line is wrong, or refers to something that does not exist."""
 
     exit_code = 2
 
 
 class ConfigError(GlueError):
-    """`glue.yaml` is wrong; `problems` holds every finding, in file order."""
+    """`glue.yaml` is wrong; `problems` contains every finding, in file order."""
 
     exit_code = 2
 
@@ -94,19 +94,19 @@ class ConfigError(GlueError):
 
 
 class DataError(GlueError):
-    """A table cannot be read or does not have what the config says."""
+    """A table cannot be read, or does not match the config."""
 
     exit_code = 4
 
 
 def combined(errors: Sequence[DataError]) -> DataError:
-    """The errors of several tables as one: the first ten, with the first hint."""
+    """Combine the errors of several tables: the first ten, with the first hint."""
     lines = [error.message for error in errors[:10]] + ([f"and {len(errors) - 10} more"] if len(errors) > 10 else [])
     return DataError("\n".join(lines), hint=errors[0].hint)
 
 
 class DamagedError(DataError, ValueError):
-    """A file that glue or a stage wrote is not JSON. It is a `ValueError` for a caller who can do without the file."""
+    """A file of glue or of a stage is not JSON. Also a `ValueError`, for callers that can continue without the file."""
 
 
 class ToolError(GlueError):
@@ -116,17 +116,17 @@ class ToolError(GlueError):
 
 
 class Unreachable(ToolError):
-    """A server does not answer, or not within its time: what it was asked may have been done, or not."""
+    """A server does not answer in time; the request may or may not have been carried out."""
 
 
 class StageError(GlueError):
-    """A stage (or the user's code in it) raised."""
+    """A stage, or the user's code in it, raised an exception."""
 
     exit_code = 4
 
 
 class MissingExtra(GlueError):
-    """A package that this step needs is not installed."""
+    """A required package is not installed."""
 
     exit_code = 4
 
@@ -135,19 +135,19 @@ class MissingExtra(GlueError):
 
 
 def first_line(error: BaseException, most: int = 200) -> str:
-    """The first line of an exception's message, without secrets, or its type where the message is empty."""
-    # redacted as a whole: half of a secret is one still
+    """Return the first line of an exception's message, without secrets; its type if the message is empty."""
+    # redact before cutting: half of a secret is still a secret
     return (redacted(str(error)).strip() or type(error).__name__).splitlines()[0][:most]
 
 
 def brief(error: BaseException, most: int = 300) -> str:
-    """`Type: first line of the message`."""
+    """Return `Type: first line of the message`."""
     kind, line = type(error).__name__, first_line(error, most)
     return kind if line == kind else f"{kind}: {line}"
 
 
 def project_lines(error: BaseException, root: Path) -> str:
-    """The lines of a traceback that are in the project's own code, each after a line break."""
+    """Return the lines of a traceback that are in the project's own code, each preceded by a line break."""
     places = [(f.filename, f.lineno, f.name, f.line) for f in traceback.extract_tb(error.__traceback__)]
     if isinstance(error, SyntaxError) and error.filename:
         places.append((error.filename, error.lineno, "", error.text))
@@ -161,15 +161,15 @@ def project_lines(error: BaseException, root: Path) -> str:
 
 
 def system_error(error: OSError) -> GlueError:
-    """What the operating system refused, as one line: full disk, read-only folder and the like."""
+    """Convert an error of the operating system, such as a full disk or a read-only folder, to one line."""
     hints = dict.fromkeys(DISK_FULL, "free some disk space, then try again")
-    hints |= dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "may you write there? see: ls -ld")
+    hints |= dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "check the permissions: ls -ld")
     place = f": {error.filename}" if error.filename else ""
     return GlueError(f"{error.strerror or error}{place}", hint=hints.get(error.errno or 0))
 
 
 def memory_error(error: BaseException) -> GlueError | None:
-    """The lack of memory behind an exception, as one line; it shows in many ways, a failed import for one."""
+    """Detect a lack of memory behind an exception, such as a failed import, and convert it to one line."""
     texts = ("failed to map segment", "cannot allocate memory", "can't start new thread", "bad_alloc")
     for cause in causes(error):
         if isinstance(cause, MemoryError) or any(text in str(cause).lower() for text in texts):

@@ -1,4 +1,4 @@
-"""What a call returns: the record that `--json` prints, shown in a notebook as the command shows it."""
+"""The return value of a call: the record that `--json` prints, shown in a notebook as the command shows it."""
 
 from __future__ import annotations
 
@@ -16,38 +16,38 @@ class Answer(Mapping[str, Any]):
     """A read-only mapping with the keys of `--json`.
 
     Attributes:
-        lines: what the command prints.
-        tables: the tables that it prints, each a data frame of text, by title.
+        lines: the lines that the command prints.
+        tables: the tables that the command prints, as data frames of text, by title.
     """
 
     def __init__(
         self, record: Mapping[str, Any], lines: Iterable[str], tables: Iterable[Table] = (), picture: str | None = None
     ) -> None:
-        """`picture` is an SVG, for notebooks alone."""
+        """Create an answer; `picture` is an SVG that only notebooks show."""
         self._record, self.lines = dict(record), list(lines)
         self._tables, self._picture = list(tables), picture
 
     @property
     def tables(self) -> dict[str, pd.DataFrame]:
-        """By title."""
+        """Return the tables as data frames, by title."""
         import pandas as pd
 
         return {table.title: pd.DataFrame(table.rows, columns=table.head) for table in self._tables}
 
     def __getitem__(self, key: str) -> Any:
-        """A value of the record."""
+        """Return a value of the record."""
         return self._record[key]
 
     def __iter__(self) -> Iterator[str]:
-        """The keys of the record."""
+        """Iterate over the keys of the record."""
         return iter(self._record)
 
     def __len__(self) -> int:
-        """How many keys the record has."""
+        """Return the number of keys of the record."""
         return len(self._record)
 
     def __repr__(self) -> str:
-        """The tables and the lines as text."""
+        """Return the tables and the lines as text."""
         parts = []
         for table, frame in zip(self._tables, self.tables.values(), strict=True):
             parts += [table.title, *([frame.to_string(index=False)] if table.rows else []), *table.notes, ""]

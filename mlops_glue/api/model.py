@@ -1,4 +1,4 @@
-"""A version of a model in Python: the same answers as `glue predict` and `glue explain` write."""
+"""A version of a model in Python, with the same predictions as `glue predict` and `glue explain`."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ if TYPE_CHECKING:
 
 Rows = Any  # a data frame, an Arrow table, a mapping of columns, a sequence of mappings, or the path of a table
 THE_ROWS = "the rows"
-ANSWER = ("prediction", "probability_", "contribution_", "base")  # how the names of what is added begin
+ANSWER = ("prediction", "probability_", "contribution_", "base")  # prefixes of the columns that scoring adds
 
 
 class Model:
-    """One version, loaded from its checked bundle.
+    """One version of a model, loaded from its checked bundle.
 
-    Rows are a pandas frame, an Arrow table, a mapping of columns or of one row, a sequence of mappings, or the path of
-    a table. They have the raw columns of the training data, in any order; other columns are left alone. Features that
-    the rows lack come from Feast, as for `glue predict`.
+    Rows are a pandas frame, an Arrow table, a mapping of columns or of a single row, a sequence of mappings, or the
+    path of a table. They contain the raw columns of the training data, in any order; other columns are ignored.
+    Features that the rows lack come from Feast, as for `glue predict`.
 
     Attributes:
-        name: of the registered model.
-        version: its number.
-        form: `onnx` or `skops`, and whose code it runs.
+        name: name of the registered model.
+        version: number of the version.
+        form: `onnx` or `skops`, and the custom code that the model runs, if any.
     """
 
     def __init__(self, config: configs.Config, root: Path, version: int, folder: Path) -> None:
-        """`folder` holds the bundle; nobody may write to it while the model is used."""
+        """Load the bundle in `folder`, which must not change while the model is used."""
         self.name, self.version = config.model_name, version
         self._score, self._explain = (
             score_files.Scorer(config, root, folder, explained) for explained in (False, True)
@@ -46,7 +46,7 @@ class Model:
 
     @property
     def schema(self) -> pd.DataFrame:
-        """The columns that the model takes: name, kind, type, nulls in training, categories, smallest and largest."""
+        """Return the input columns: name, kind, type, nulls in training, categories, minimum and maximum."""
         import pandas as pd
 
         keys = ("name", "kind", "dtype", "nullable", "categories", "minimum", "maximum")
@@ -54,7 +54,7 @@ class Model:
         return pd.DataFrame([{key: column[key] for key in keys} for column in columns]).set_index("name")
 
     def predict(self, rows: Rows) -> pd.Series[Any]:
-        """The label, or the number, of each row; None where the model gives no answer.
+        """Predict the label, or the number, of each row; None if the model has no prediction for it.
 
         Returns:
             A series with the index of the frame.
@@ -65,26 +65,26 @@ class Model:
         return self._scored(rows, self._score)["prediction"]
 
     def predict_proba(self, rows: Rows) -> pd.DataFrame:
-        """The probability of each class, a column for each label, with the index of the frame.
+        """Predict the probability of each class, in a column per label, with the index of the frame.
 
         Raises:
-            UsageError: the model predicts a number, or gives no probabilities.
+            UsageError: the model predicts a number, or has no probabilities.
             DataError: the rows lack a column, or a value cannot be read.
         """
         schema = self._schema
         if schema.labels is None:
-            raise UsageError(f"{self.name} predicts a number: it has no probabilities", hint="model.predict(rows)")
+            raise UsageError(f"{self.name} predicts a number, so it has no probabilities", hint="model.predict(rows)")
         scored = self._scored(rows, self._score)
         names = {f"probability_{label}": label for label in schema.labels}
         if not set(names) <= set(scored.columns):
-            raise UsageError(f"{self.name} gives no probabilities", hint="model.predict(rows)")
+            raise UsageError(f"{self.name} has no probabilities", hint="model.predict(rows)")
         return scored[list(names)].rename(columns=names)
 
     def explain(self, rows: Rows) -> pd.DataFrame:
-        """How much each column adds to the answer of each row: `base`, then a column for each raw column.
+        """Return each column's contribution to the prediction of each row: `base`, then a column per raw column.
 
-        The base and the contributions add up to the probability of the positive class, of several classes to that of
-        the predicted one, or to the number.
+        The base and the contributions add up to the probability of the positive class, in a multiclass task to the
+        probability of the predicted class, and in a regression to the predicted number.
 
         Raises:
             DataError: the rows lack a column, or a value cannot be read.
@@ -94,7 +94,7 @@ class Model:
         return found[["base", *names]].rename(columns=names)
 
     def _scored(self, rows: Rows, score: score_files.Scorer) -> pd.DataFrame:
-        """What is added to the rows, as `glue predict` adds it to those of a file."""
+        """Return the columns that `glue predict` would add to the rows."""
         with tempfile.TemporaryDirectory() as folder:
             source, target = Path(folder, "rows.parquet"), Path(folder, "scored.parquet")
             source, index = written(rows, source, {column.name for column in self._schema.columns})
@@ -109,7 +109,7 @@ class Model:
         return scored
 
     def __repr__(self) -> str:
-        """Its name, version and form."""
+        """Return the name, version, form and target."""
         return f"{self.name} v{self.version} ({self.form}), predicts {self._schema.target!r}"
 
     def _repr_html_(self) -> str:
@@ -119,19 +119,19 @@ class Model:
 
 
 def written(rows: Rows, path: Path, takes: Collection[str] = ()) -> tuple[Path, Any]:
-    """Rows as a file: their own, or `path`, which is written without answers that were added to them before.
+    """Return rows as a file: the file that they name, or else `path`, written without columns of earlier predictions.
 
     Args:
-        rows: as `Model` takes them.
-        path: a Parquet file.
-        takes: columns that are kept, whatever their name.
+        rows: rows in any form that `Model` accepts.
+        path: the Parquet file to write.
+        takes: columns to keep, whatever their names.
 
     Returns:
-        The file, and the index of a frame.
+        The file, and the index if the rows are a frame.
 
     Raises:
-        UsageError: there is no such file.
-        DataError: they are no table.
+        UsageError: the file does not exist.
+        DataError: the rows are not a table.
     """
     import pandas as pd
     import pyarrow as pa
@@ -141,13 +141,13 @@ def written(rows: Rows, path: Path, takes: Collection[str] = ()) -> tuple[Path, 
         return Path(rows), None
     try:
         if isinstance(rows, Mapping) and all(value is None or pd.api.types.is_scalar(value) for value in rows.values()):
-            rows = [rows]  # one of them
+            rows = [rows]  # a single row
         frame = rows if isinstance(rows, pd.DataFrame | pa.Table) else pd.DataFrame(rows)
         names = list(frame.column_names if isinstance(frame, pa.Table) else map(str, frame.columns))
         if twice := next((name for name in names if names.count(name) > 1), None):
             raise DataError(f"{THE_ROWS}: two columns are named {twice!r}", hint="rename one of them")
         table = frame if isinstance(frame, pa.Table) else pa.Table.from_pandas(frame, preserve_index=False)
-    except (ValueError, TypeError, NotImplementedError) as error:  # Arrow's errors are among these
+    except (ValueError, TypeError, NotImplementedError) as error:  # these include Arrow's errors
         why = "; ".join(map(str, error.args))
         raise DataError(f"{THE_ROWS}: {why}", hint="give each column values of one type") from None
     kept = [name for name in table.column_names if name in takes or not name.startswith(ANSWER)]

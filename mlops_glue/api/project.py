@@ -1,4 +1,4 @@
-"""A project in Python: what `glue run`, `status`, `compare`, `monitor` and `lineage` do, and what they print."""
+"""A project in Python: `glue run`, `status`, `compare`, `monitor` and `lineage` as methods."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ if TYPE_CHECKING:
 
 
 class Project:
-    """A folder with a `glue.yaml`, which is read anew at each call.
+    """A folder with a `glue.yaml`, which is read again at each call.
 
     Attributes:
-        root: the folder.
-        env: the environment of `glue.yaml`; None for none.
+        root: folder of the project.
+        env: environment of `glue.yaml`, or None.
     """
 
     def __init__(self, path: str | PathLike[str] = ".", env: str | None = None) -> None:
-        """The project at or above `path`.
+        """Open the project at or above `path`.
 
         Raises:
-            UsageError: there is none.
+            UsageError: there is no project.
             ConfigError: its `glue.yaml` is not valid.
         """
         telemetry.off()
@@ -61,18 +61,18 @@ class Project:
         return configs.load(self.root, self.env, tables=False, needs=needs)
 
     def load(self, version: int | str = "champion") -> Model:
-        """A version of the model, by number or alias.
+        """Load a version of the model, by number or alias.
 
         Raises:
             UsageError: there is no such version.
-            DataError: its bundle is not what was registered.
+            DataError: the bundle differs from the registered bundle.
         """
         config = self._config()
         folder = Path(tempfile.mkdtemp(prefix="glue-model-"))
         try:
             number = int(version) if str(version).isdigit() else self._of_alias(config, str(version))
             chosen, bundle = fetch.as_left_or_registered(self.root, config, number, folder / "registered")
-            own = folder / "bundle"  # a later run writes to the project's
+            own = folder / "bundle"  # a copy, because a later run overwrites the project's bundle
             shutil.copytree(bundle, own)
             model = Model(config, self.root, chosen, own)
         except BaseException:
@@ -82,26 +82,26 @@ class Project:
         return model
 
     def _of_alias(self, config: configs.Config, alias: str) -> int | None:
-        """The number behind an alias; None: the champion, which is looked for more quickly."""
+        """Return the version number of an alias; None for the champion, which has a faster lookup."""
         if alias == "champion":
             return None
         store = fetch.read_only(self.root, config)
         there = store.aliases(config.model_name) if store is not None else {}
         if alias not in there:
-            hint = f"one of {', '.join(sorted(there))}, or a number" if there else fetch.NOWHERE
+            hint = f"use {', '.join(sorted(there))}, or a number" if there else fetch.NOWHERE
             raise UsageError(f"{config.model_name} has no alias {alias!r}", hint=hint)
         return there[alias]
 
     def run(self, *, set: Mapping[str, Any] | None = None, **options: Any) -> Answer:
-        """What `glue run` does; its stages are printed as they end.
+        """Do what `glue run` does, and print each stage as it ends.
 
         Args:
-            set: keys of `glue.yaml`, such as `{"train.params.max_iter": 300}`, and what they are set to first: text,
+            set: keys of `glue.yaml` to set before the run, such as `{"train.params.max_iter": 300}`; values are text,
                 numbers, booleans, None, lists and dicts.
-            **options: of `delivery.run.Options`: `force`, `until`, `publish`, `promote`, `pull`, `push`.
+            **options: options of `delivery.run.Options`: `force`, `until`, `publish`, `promote`, `pull`, `push`.
 
         Returns:
-            The record. A model that is refused is one, too: its key `refused` says why.
+            The record of the run. If the model is refused, the key `refused` lists the reasons.
 
         Raises:
             GlueError: a stage failed, or a table is not valid.
@@ -116,13 +116,13 @@ class Project:
         return Answer(run_report.record(done, parity), lines, [run_report.metrics(done.evaluation)])
 
     def status(self) -> Answer:
-        """What would run and why, the champion, and how the last run ended."""
+        """Return what would run and why, the champion, and the outcome of the last run."""
         config = self._config(needs=())
         found = statuses.status(self.root, config)
         return Answer(asdict(found), statuses.lines(found, self.root, config))
 
     def versions(self) -> pd.DataFrame:
-        """The newest 20 versions, the latest first: a row each, with its state, metrics, commit and why it was refused.
+        """Return the newest 20 versions, latest first, with state, metrics, commit and reasons of a refusal.
 
         Raises:
             GlueError: the registry cannot be read.
@@ -138,10 +138,10 @@ class Project:
         return frame.set_index("version") if rows else pd.DataFrame(columns=names[1:])
 
     def compare(self, *what: int | str) -> Answer:
-        """Versions, runs, commits or files of metrics side by side; without any the last version and the champion.
+        """Compare versions, runs, commits or files of metrics; by default the last version and the champion.
 
         Raises:
-            GlueError: one of them is not to be found, or they predict something else.
+            GlueError: one of them is not found, or their targets differ.
         """
         config = self._config()
         store = fetch.read_only(self.root, config)
@@ -153,14 +153,14 @@ class Project:
         )
 
     def monitor(self, rows: Rows = None, *, last: str | None = None, version: int | None = None) -> Answer:
-        """Compare rows, or without any a window of the prediction log, with what the version was trained on.
+        """Compare rows, or a window of the prediction log, with the training data of the version.
 
-        As `glue monitor` does, it sends alerts and retrains where `monitor` of `glue.yaml` asks for that.
+        Like `glue monitor`, it sends alerts and retrains if `monitor` in `glue.yaml` is configured to.
 
         Args:
-            rows: as `Model` takes them.
+            rows: rows in any form that `Model` accepts; default: a window of the prediction log.
             last: the length of the window, such as `7d`.
-            version: the only one that counts; by default all that answered, or for `rows` the champion.
+            version: check only this version; default: all versions in the window, or for `rows` the champion.
 
         Raises:
             GlueError: nothing could be compared.
@@ -184,7 +184,7 @@ class Project:
         return Answer(found, lines)
 
     def lineage(self, version: int | None = None, *, request: str | None = None) -> Answer:
-        """Where a version comes from, or the one that answered a request; by default the champion.
+        """Return the lineage of a version, by default the champion, or of the version that answered a request.
 
         Raises:
             GlueError: there is no such version or request.
@@ -197,23 +197,23 @@ class Project:
         return Answer({**asdict(found), "prediction": answered}, lineages.text(found, answered))
 
     def __repr__(self) -> str:
-        """Its model and folder."""
+        """Return the model, the folder and the environment."""
         where = f", environment {self.env}" if self.env else ""
         return f"{self._config(needs=()).model_name} in {self.root}{where}"
 
 
 def _as_yaml(values: Mapping[str, Any]) -> dict[str, str]:
-    """Values as YAML, in which JSON's form keeps what each is.
+    """Convert values to YAML, in JSON's form, which preserves their types.
 
     Raises:
-        UsageError: one is of no such type.
+        UsageError: a value has an unsupported type.
     """
     if not isinstance(values, Mapping):
-        raise UsageError(f"set={values!r}: is no mapping", hint='run(set={"train.seed": 1})')
+        raise UsageError(f"set={values!r}: is not a mapping", hint='run(set={"train.seed": 1})')
     found = {}
     for key, value in values.items():
         try:
             found[key] = json.dumps(value, default=lambda scalar: scalar.item(), ensure_ascii=False)
         except (TypeError, ValueError, AttributeError):
-            raise UsageError(f"set: {key} is a {type(value).__name__}, which {layout.CONFIG} cannot hold") from None
+            raise UsageError(f"set: {key} is a {type(value).__name__}, which {layout.CONFIG} cannot contain") from None
     return found

@@ -123,7 +123,7 @@ def test_a_project_answers_as_its_commands_do(root: Path, frame: pd.DataFrame, g
     assert "log_loss" in repr(second) and "<table" in second._repr_html_()
     with pytest.raises(UsageError, match=r"train\.params is a dict, which"):
         project.run(set={"train.params": {"max_iter": object()}})
-    with pytest.raises(UsageError, match="is no mapping"):
+    with pytest.raises(UsageError, match="is not a mapping"):
         project.run(set="train.seed=1")  # type: ignore[arg-type]
     project.run(
         set={"card.owner": "# 1.50", "train.params.random_state": None, "train.params.max_iter": np.int64(11)},

@@ -65,7 +65,7 @@ def test_what_is_no_folder_of_a_bundle(bundle: Path, tmp_path: Path) -> None:
     for folder in (tmp_path / "none", bundle / "schema.json", tmp_path / "link"):
         assert refusal(folder) == f"{folder}: is not a bundle"
     (bundle / "model.onnx").unlink()
-    assert refusal(bundle) == "bundle: holds neither model.onnx nor model.skops"
+    assert refusal(bundle) == "bundle: contains neither model.onnx nor model.skops"
     (bundle / "schema.json").rename(bundle / "model.onnx")
     assert refusal(bundle) == "model.onnx: is no ONNX file"
 
@@ -207,7 +207,7 @@ A, B = ({"name": name, "kind": "number", "dtype": "double"} for name in "ab")
 @pytest.mark.parametrize(
     ("schema", "said"),
     [
-        (changed(task="ranking"), "task is none of binary, multiclass, regression"),
+        (changed(task="ranking"), "task is not one of binary, multiclass, regression"),
         (changed(task=1), "task: Input should be a valid string"),
         (changed(columns=[A, A]), "two columns have the same name"),
         (
@@ -217,8 +217,8 @@ A, B = ({"name": name, "kind": "number", "dtype": "double"} for name in "ab")
         (changed(columns=[A | {"base": float("inf")}]), "base is not a number"),
         (changed(columns=[A, B | {"base": float("nan")}]), "base is not a number"),
         (changed(decimal=";"), "decimal is not a decimal sign"),
-        (changed(labels=None), "labels belong to classes, and to nothing else"),
-        (changed(task="regression"), "labels belong to classes, and to nothing else"),
+        (changed(labels=None), "labels do not fit the task"),
+        (changed(task="regression"), "labels do not fit the task"),
         (changed(labels=[["no"], "yes"]), "labels are not classes"),
         (changed(labels=["no", None, "yes"]), "labels are not classes"),
         (changed(trained=[["no"]]), "labels are not classes"),

@@ -48,7 +48,7 @@ def test_a_full_disk_and_too_little_memory_have_a_remedy() -> None:
     full = errors.system_error(OSError(errno.ENOSPC, "No space left on device", "/data/t.csv"))
     assert (full.message, full.hint) == ("No space left on device: /data/t.csv", "free some disk space, then try again")
     denied = errors.system_error(PermissionError(errno.EACCES, "Permission denied", "x"))
-    assert denied.hint == "may you write there? see: ls -ld"
+    assert denied.hint == "check the permissions: ls -ld"
     try:
         raise GlueError("training failed") from MemoryError()
     except GlueError as error:
