@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,13 +14,15 @@ from mlops_glue import files, layout, row_groups, tables
 from mlops_glue.adapters import skops, xgboost
 from mlops_glue.config import Config
 from mlops_glue.errors import ConfigError, StageError, brief
-from mlops_glue.pipeline import by_column, trusting
+from mlops_glue.pipeline import by_column, trusting, unused_params
 from mlops_glue.pipeline.older_rows import Array, Estimator
 from mlops_glue.pipeline.preprocess import ONE_HOT
 from mlops_glue.schema import Schema
 
 if TYPE_CHECKING:
     import pandas as pd
+
+log = logging.getLogger(__name__)
 
 HEAD_ROWS = 1000
 NEEDS = "another way is train: {rows: N}, a sample"
@@ -58,9 +62,13 @@ def train(config: Config, root: Path, schema: Schema, build: Callable[..., Estim
     check(config, schema, model)
     trust = trusting.checked(config, root, model, first, lambda some, *rows: some.fit(*rows))
     try:
-        fit(root, schema, model, first, target)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("default")
+            fit(root, schema, model, first, target)
     except Exception as error:
         raise StageError(f"{config.train.named}: fit failed: {brief(error)}") from error
+    for line in dict.fromkeys(str(one.message) for one in caught if unused_params.NOT_USED.search(str(one.message))):
+        log.warning("warning: %s", unused_params.said(line, model))
     (root / layout.MODEL).parent.mkdir(parents=True, exist_ok=True)
     skops.save(model, root / layout.MODEL, trust.names)
     files.write_json(root / layout.REFIT, {"difference": None})

@@ -29,6 +29,7 @@ from mlops_glue.pipeline import (
     refit,
     streamed,
     trusting,
+    unused_params,
 )
 from mlops_glue.pipeline.execute import set_seeds
 from mlops_glue.pipeline.fitting import Beside
@@ -74,6 +75,7 @@ def train(config: Config, root: Path) -> None:
     if config.train.target != "as_is":
         config = _on_scale(config, root)
         model, beside = build(config, schema, features), Beside(config, table)
+    unused_params.warn(model)
     if (said := inner_folds.described(config, model)) is not None:
         log.info(said)
     in_doubt, params = refit.is_in_doubt(model), refit.params(model)
@@ -96,7 +98,7 @@ def train(config: Config, root: Path) -> None:
     for line in dict.fromkeys(
         f"{w.category.__name__}: {w.message}" for w in caught if not issubclass(w.category, UPKEEP)
     ):
-        log.warning("warning: %s", line.splitlines()[0])
+        log.warning("warning: %s", unused_params.said(line, model))
     model = chosen(model)
     path = root / layout.MODEL
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -20,7 +20,7 @@ ROOMS = {
     "tf2onnx": {"adapters/tf2onnx.py"},
     "onnxmltools": {"adapters/skl2onnx/converters.py"},
     "xgboost": {"adapters/skl2onnx/converters.py", "adapters/xgboost.py"},
-    "lightgbm": {"adapters/skl2onnx/converters.py"},
+    "lightgbm": {"adapters/skl2onnx/converters.py", "adapters/lightgbm.py"},
     "catboost": {"adapters/skl2onnx/converters.py"},
     "skops": {"adapters/skops.py"},
     "evidently": {"adapters/evidently.py"},

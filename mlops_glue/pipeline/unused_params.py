@@ -1,0 +1,65 @@
+"""Parameters that a library of boosting takes and does not know: it ignores them, so a misspelt one changes nothing.
+
+scikit-learn and CatBoost refuse them. LightGBM ignores them without a word that is seen; XGBoost warns in its own form.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from mlops_glue.adapters import lightgbm
+from mlops_glue.pipeline.early_stopping import library
+from mlops_glue.suggest import suggestion
+
+log = logging.getLogger(__name__)
+Estimator = Any  # of scikit-learn, which has no types
+FROM_CPP = re.compile(r"\[[\d:]+\] WARNING: \S+:\d+:\s*")  # before a warning of XGBoost's
+NOT_USED = re.compile(r'Parameters: \{ (".+") \} are not used')
+
+
+def warn(model: Estimator) -> None:
+    """Log a warning for each parameter that an unfitted LightGBM in a model does not know."""
+    for part in dict.fromkeys(_parts(model)):
+        if library(part) == "lightgbm" and (known := lightgbm.parameters()):
+            accepted = _accepted(part)
+            for name in sorted(set(part.get_params(deep=False)) - accepted - known):
+                log.warning("warning: %s", _worded(part, name, sorted(accepted) + sorted(known)))
+
+
+def said(warning: str, model: Estimator) -> str:
+    """A warning of a fit in one line; of XGBoost's about parameters, with what they were meant to be."""
+    line = next(iter(FROM_CPP.sub("", warning).strip().splitlines()), warning)
+    if (found := NOT_USED.search(line)) is None:
+        return line
+    part = next((part for part in _parts(model) if library(part) == "xgboost"), None)
+    known = sorted(_accepted(part)) if part is not None else []
+    return "; ".join(_worded(part, name.strip('"'), known) for name in found[1].split(", "))
+
+
+def _worded(part: Estimator, name: str, known: list[str]) -> str:
+    kind = "XGBoost" if part is None else type(part).__name__
+    if name in known:  # it has it, and not for this objective or booster
+        return f"{kind} does not use the parameter {name!r} here"
+    near = suggestion(name, known)
+    return f"{kind} does not know the parameter {name!r}, and ignores it{f' ({near})' if near else ''}"
+
+
+def _parts(model: Estimator) -> Iterator[Estimator]:
+    """A model and the estimators inside it."""
+    yield model
+    if hasattr(model, "get_params"):
+        yield from (part for part in model.get_params(deep=True).values() if library(part) and _is_estimator(part))
+
+
+def _is_estimator(part: Any) -> bool:
+    return hasattr(part, "get_params") and not isinstance(part, type)
+
+
+def _accepted(part: Estimator) -> set[str]:
+    """What the constructors of a class and its bases name."""
+    made = (vars(base)["__init__"] for base in type(part).__mro__ if "__init__" in vars(base) and base is not object)
+    return {name for init in made for name in inspect.signature(init).parameters} - {"self", "args", "kwargs"}
