@@ -1,4 +1,4 @@
-"""Matplotlib: five kinds of plot as SVG text. The same data gives the same bytes: no date, no random ids."""
+"""Draw five kinds of plot with Matplotlib, as SVG text. The same data gives the same bytes: no date, no random ids."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 WIDE = 4.6  # inches
 STYLE: dict[Any, Any] = {
     "svg.hashsalt": "glue",  # ids inside the SVG
-    "svg.fonttype": "none",  # text stays text: small, searchable
+    "svg.fonttype": "none",  # keeps text as text: smaller and searchable
     "font.family": "sans-serif",
     "font.size": 10,
     "axes.spines.top": False,
@@ -27,9 +27,9 @@ STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "legend.fontsize": 8,
 }
-MARGINS = {"left": 0.16, "right": 0.98, "bottom": 0.14, "top": 0.92}  # of the figure; for labels from 0 to 1
-LONGEST, LONGEST_NAME = 54, 28  # characters of a title or a label; of a name, which stands beside what is drawn
-MOST_INSIDE = 4  # entries of a legend
+MARGINS = {"left": 0.16, "right": 0.98, "bottom": 0.14, "top": 0.92}  # shares of the figure, for ticks from 0 to 1
+LONGEST, LONGEST_NAME = 54, 28  # characters of a title or axis label; of a name at a tick or in a legend
+MOST_INSIDE = 4  # entries of a legend inside the plot
 BLUE, GREY, RED = "#2f6db5", "#9a9a9a", "#b5452f"
 
 
@@ -37,7 +37,7 @@ BLUE, GREY, RED = "#2f6db5", "#9a9a9a", "#b5452f"
 def _figure(
     title: str, x: str, y: str, out: list[str], height: float = 3.6, margins: Any = None, *, narrow: bool = False
 ) -> Iterator[Any]:
-    """An empty plot with these margins; to have Matplotlib find them takes as long again as to draw."""
+    """Create an empty plot with fixed margins: letting Matplotlib compute them would double the time."""
     import io
 
     import matplotlib
@@ -48,9 +48,9 @@ def _figure(
         if margins:
             figure.subplots_adjust(**margins)
         axes = figure.add_subplot()
-        # names of columns leave the plot little room: what stands around it ends where it does
+        # long column names leave the plot little space, so its title and label are right-aligned
         around: dict[str, Any] = {"fontsize": 9, "x": 0.98, "ha": "right"} if narrow else {}
-        # at 1 it is anyway: for Matplotlib to look for overlaps is a quarter of the work
+        # y=1 is the default position; setting it saves a search for overlaps, a quarter of the time
         axes.set_title(_plain(title), y=1.0, **around)
         axes.set_xlabel(_plain(x), **around)
         axes.set_ylabel(_plain(y))
@@ -61,7 +61,7 @@ def _figure(
 
 
 def _margins_for(names: Sequence[str], height: float, y: str = "", *, upright: bool = False) -> dict[str, float]:
-    """The margins for names at the ticks of the y axis and, where they stand `upright`, of the x axis too."""
+    """Return the margins for names at the ticks of the y axis and, if `upright`, also of the x axis."""
     import matplotlib
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import text_to_path
@@ -75,12 +75,12 @@ def _margins_for(names: Sequence[str], height: float, y: str = "", *, upright: b
 
 
 def _plain(text: str) -> str:
-    """A name as it is: Matplotlib would read $…$ as a formula; long ones are cut."""
+    """Shorten a long text, and escape $, because Matplotlib would read $…$ as a formula."""
     return (text if len(text) <= LONGEST else text[: LONGEST - 1] + "…").replace("$", r"\$")
 
 
 def _name(text: str) -> str:
-    """The name of a column or a class, cut in the middle: many begin alike, and many end alike."""
+    """Shorten the name of a column or a class in the middle, because names often share a beginning or an end."""
     half = LONGEST_NAME // 2
     return _plain(text if len(text) <= LONGEST_NAME else f"{text[:half]}…{text[1 - half :]}")
 
@@ -99,14 +99,24 @@ def lines(
     mark: float | None = None,
     right: tuple[Array, Array] | None = None,
 ) -> str:
-    """Curves in the square from 0 to `top`, at most ten; `diagonal` or `level` is what chance gives.
+    """Draw at most ten curves in the square from 0 to `top`.
 
-    Where it is no square, the x axis ends at `wide`. `mark` is a place on the x axis; `right` is a curve with an axis
-    of its own, the mean cost of a row.
+    Args:
+        title: the title.
+        x: label of the x axis.
+        y: label of the y axis.
+        series: x and y values of each curve, by name.
+        diagonal: draw the diagonal, the result of chance.
+        level: draw a horizontal line, the result of chance.
+        marker: Matplotlib's marker of the points.
+        top: end of both axes.
+        wide: end of the x axis, if it is not `top`.
+        mark: draw a vertical line at this x value.
+        right: a curve with its own axis on the right, the mean cost per row.
     """
     out: list[str] = []
     height, margins = 3.6, MARGINS if right is None else {**MARGINS, "right": 0.84}
-    if len(series) > MOST_INSIDE:  # a legend of more would hide the curves, so it stands below them
+    if len(series) > MOST_INSIDE:  # a larger legend would hide the curves, so it goes below the plot
         below = 0.2 * math.ceil(len(series) / 2)
         edges = {"bottom": (MARGINS["bottom"] * height + below), "top": MARGINS["top"] * height + below}
         height += below
@@ -125,12 +135,7 @@ def lines(
         if mark is not None:
             axes.axvline(mark, color=GREY, linewidth=1.2, linestyle=":", label=f"{mark:.4g}")
         if right is not None:
-            cost = axes.twinx()
-            cost.plot(*right, color=RED, linewidth=1.6)
-            cost.set_ylabel("cost of a row")
-            cost.spines["right"].set_visible(True)
-            cost.grid(visible=False)
-            axes.plot([], [], color=RED, label="cost (right)")
+            _draw_cost(axes, right)
         if len(series) > MOST_INSIDE:
             axes.figure.legend(loc="lower center", ncols=2)
         elif len(series) > 1:
@@ -138,8 +143,18 @@ def lines(
     return out[0]
 
 
+def _draw_cost(axes: Any, curve: tuple[Array, Array]) -> None:
+    """Draw the mean cost per row with its own axis on the right."""
+    cost = axes.twinx()
+    cost.plot(*curve, color=RED, linewidth=1.6)
+    cost.set_ylabel("cost per row")
+    cost.spines["right"].set_visible(True)
+    cost.grid(visible=False)
+    axes.plot([], [], color=RED, label="cost (right)")
+
+
 def matrix(title: str, labels: list[str], counts: Array) -> str:
-    """A confusion matrix, shape (classes, classes): rows are true; counts, and their shares of the row as colour."""
+    """Draw a confusion matrix, shape (classes, classes), rows are true classes; the colour is the share of the row."""
     import numpy as np
 
     out: list[str] = []
@@ -161,7 +176,7 @@ def matrix(title: str, labels: list[str], counts: Array) -> str:
 
 
 def points(title: str, x: str, y: str, across: Array, up: Array, *, diagonal: bool) -> str:
-    """A cloud of points with what a perfect model would give: the diagonal, or zero."""
+    """Draw points, and the line of a perfect model: the diagonal, or zero."""
     out: list[str] = []
     with _figure(title, x, y, out) as axes:
         axes.scatter(across, up, s=8, alpha=0.35, color=BLUE, linewidths=0)
@@ -174,7 +189,7 @@ def points(title: str, x: str, y: str, across: Array, up: Array, *, diagonal: bo
 
 
 def bars(title: str, x: str, names: list[str], values: Array, errors: Array) -> str:
-    """Horizontal bars, the longest on top."""
+    """Draw horizontal bars, the first on top."""
     out: list[str] = []
     shown, height = [_name(name) for name in names], max(2.0, 0.9 + 0.24 * len(names))
     with _figure(title, x, "", out, height, _margins_for(shown, height), narrow=True) as axes:
@@ -182,8 +197,8 @@ def bars(title: str, x: str, names: list[str], values: Array, errors: Array) -> 
         axes.barh(range(len(names)), values, xerr=errors, color=colours, error_kw={"ecolor": GREY, "elinewidth": 1})
         axes.set_yticks(range(len(names)), shown, fontsize=8)
         axes.invert_yaxis()
-        axes.locator_params(axis="x", nbins=4)  # names leave little room for more
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:.3g}")  # a common factor would stand on the label
+        axes.locator_params(axis="x", nbins=4)  # names leave little space for more
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:.3g}")  # a common factor would cover the label
         axes.grid(axis="y", visible=False)
     return out[0]
 
@@ -198,9 +213,16 @@ def over_time(
     share: bool = False,
     band: tuple[list[float], list[float]] | None = None,
 ) -> str:
-    """Lines over time, NaN where nothing is known; `limits` are levels by their name, `band` is around the first line.
+    """Draw lines over time.
 
-    A `share` has an axis of percent, from 0 to 100.
+    Args:
+        title: the title.
+        y: label of the y axis.
+        times: the times of the values.
+        series: the values of each line by name; NaN: not known.
+        limits: levels of horizontal lines, by name.
+        share: use a percent axis, from 0 to 100.
+        band: the lower and upper edge of a band around the first line.
     """
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
@@ -216,7 +238,7 @@ def over_time(
         if share:
             axes.set_ylim(0, 1.02)
             axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-        # with the default of 5 at least it finds no place for 3 to 5 minutes, and warns
+        # with the default of at least 5 ticks, it finds no positions for 3 to 5 minutes, and warns
         places = AutoDateLocator(minticks=3, maxticks=7)  # type: ignore[no-untyped-call]
         axes.xaxis.set_major_locator(places)
         axes.xaxis.set_major_formatter(ConciseDateFormatter(places))  # type: ignore[no-untyped-call]

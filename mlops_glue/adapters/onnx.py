@@ -1,4 +1,4 @@
-"""ONNX models run; `adapters.skl2onnx` makes them."""
+"""Run ONNX models, which `adapters.skl2onnx` exports."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Run = Callable[[Inputs], list[np.ndarray[Any, Any]]]
 
 
 def session(model: bytes | Path, threads: int = 1) -> InferenceSession:
-    """An onnxruntime session on the CPU.
+    """Open an onnxruntime session on the CPU.
 
     Raises:
         ToolError: onnxruntime refuses the model.
@@ -27,11 +27,11 @@ def session(model: bytes | Path, threads: int = 1) -> InferenceSession:
     telemetry.off()
     import onnxruntime as ort
 
-    getattr(ort, "disable_telemetry_events", lambda: None)()  # it is on if onnxruntime was imported before
+    getattr(ort, "disable_telemetry_events", lambda: None)()  # telemetry is on if onnxruntime was imported earlier
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # errors are raised, and need no log
+    options.log_severity_level = 4  # errors are raised, so they need no log
     source = model if isinstance(model, bytes) else str(model)
     try:
         return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
@@ -40,9 +40,9 @@ def session(model: bytes | Path, threads: int = 1) -> InferenceSession:
 
 
 def runner(live: InferenceSession) -> Run:
-    """A session as a function from inputs to outputs in the model's order; it looks the names up once.
+    """Return a function that runs a session and returns the outputs in the model's order.
 
-    The function raises ToolError where onnxruntime cannot run the model on its inputs.
+    The function raises ToolError if onnxruntime cannot run the model on the inputs.
     """
     names, outputs = [i.name for i in live.get_inputs()], [o.name for o in live.get_outputs()]
 

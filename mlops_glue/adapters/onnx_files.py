@@ -1,4 +1,4 @@
-"""What an ONNX file may hold: it comes from a registry that others can write to."""
+"""Check ONNX files before they are loaded: they come from a registry that others can write to."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_BYTES = 1 << 30
 MAX_NODES = 100_000
 DOMAINS = {b"", b"ai.onnx", b"ai.onnx.ml"}
 BYTES = "bytes"
-# The part of onnx.proto that is looked at: for each field its number and its type. Each may occur several times.
+# The part of onnx.proto that is checked: the number and type of each field. Every field may be repeated.
 MESSAGES: dict[str, dict[str, tuple[int, str]]] = {
     "Model": {
         "graph": (7, "Graph"),
@@ -38,25 +38,26 @@ MESSAGES: dict[str, dict[str, tuple[int, str]]] = {
     "SparseTensor": {"values": (1, "Tensor"), "indices": (2, "Tensor")},
 }
 REFUSED = {
-    **dict.fromkeys(("training_info", "functions"), "holds functions or training steps, which glue does not write"),
-    **dict.fromkeys(("sparse_tensor", "sparse_tensors"), "holds a sparse tensor, which glue does not write"),
+    **dict.fromkeys(("training_info", "functions"), "contains functions or training steps, which glue does not write"),
+    **dict.fromkeys(("sparse_tensor", "sparse_tensors"), "contains a sparse tensor, which glue does not write"),
     "external_data": "has external data: it would read another file",
 }
 
 
 def check_file(path: Path) -> None:
-    """The same as `check` of a file, of which no more is read than is allowed."""
+    """Check a file like `check`; a file that is too large is not read."""
     _check_size(path.name, path.stat().st_size)
     check(path.read_bytes(), path.name)
 
 
 def check(data: bytes, name: str = "model.onnx") -> None:
-    """Refuse an ONNX model that could read other files, run code, or take all memory, before onnxruntime sees it.
+    """Refuse an ONNX model that could read other files, run code or exhaust the memory, before onnxruntime loads it.
 
-    The package `onnx` is not installed where a model is served, but protobuf comes with onnxruntime.
+    The package `onnx` is not installed on serving hosts, but protobuf is, because onnxruntime requires it.
 
     Raises:
-        DataError: it is too large, has too many nodes, or has external data, functions, or operators not of ONNX.
+        DataError: the model is too large, has too many nodes, or has external data, functions or operators that are
+            not part of ONNX.
     """
     from google.protobuf.message import DecodeError
 
@@ -64,9 +65,9 @@ def check(data: bytes, name: str = "model.onnx") -> None:
     try:
         model = _model_class().FromString(data)
     except DecodeError:
-        raise DataError(f"{name}: is no ONNX file") from None
+        raise DataError(f"{name}: is not an ONNX file") from None
     if _checked(model, 0) == 0:
-        raise DataError(f"{name}: is no ONNX file: it has no node")
+        raise DataError(f"{name}: is not an ONNX file: it has no nodes")
 
 
 def _check_size(name: str, size: int) -> None:
@@ -75,12 +76,12 @@ def _check_size(name: str, size: int) -> None:
 
 
 def _checked(message: Message, nodes: int) -> int:
-    """How many nodes there are, up to and in this part of a model."""
+    """Check a part of the model and return the number of nodes up to and including this part."""
     for field, values in message.ListFields():
         if field.name in REFUSED:
             raise DataError(f"model.onnx: {REFUSED[field.name]}")
         if field.name == "domain" and not DOMAINS.issuperset(values):
-            raise DataError("model.onnx: has operators that are not of ONNX")
+            raise DataError("model.onnx: has operators that are not part of ONNX")
         if field.name == "node":
             nodes += len(values)
             if nodes > MAX_NODES:

@@ -1,4 +1,4 @@
-"""An ONNX model of any framework, rewritten to take what glue gives and to give what glue takes."""
+"""Rewrite an ONNX model of any framework so that its inputs and outputs are those of glue's own models."""
 
 from __future__ import annotations
 
@@ -12,20 +12,23 @@ import numpy as np
 from mlops_glue.errors import DataError, brief
 
 MIN_OPSET = 13
-PLACE = "glue_at_"  # and a number: that number, by which a column is taken
-PREFIX = "own_"  # of every name in the model, so that it has none of those that are added
+PLACE = "glue_at_"  # followed by a number: a constant with that number, the index of a column
+PREFIX = "own_"  # added to every name in the model, so that no name clashes with those that glue adds
 MATRICES = ("number", "text")
-NUMBERS = {1: "float", 11: "double", 10: "float16", 7: "int64", 6: "int32", 9: "bool"}  # what a number may be cast to
+NUMBERS = {1: "float", 11: "double", 10: "float16", 7: "int64", 6: "int32", 9: "bool"}  # types a number can be cast to
 TEXT = 8
 FLOATS = ("float", "double", "float16")
-Proto = Any  # of onnx, which has no types
+Proto = Any  # a protobuf message of onnx, which has no type annotations
 
 
 @dataclass(frozen=True)
 class Value:
-    """An input or output: `kind` is a name of `NUMBERS`, `text`, or what else it is.
+    """An input or output.
 
-    Of the shape None is unknown: as a whole, or of one axis.
+    Attributes:
+        name: its name.
+        kind: a name in `NUMBERS`, `text`, or a description of any other type.
+        shape: its shape; None: the shape, or one axis of it, is unknown.
     """
 
     name: str
@@ -34,22 +37,22 @@ class Value:
 
 
 def load(given: Any, *, one_file: bool = False) -> Proto:
-    """A model from bytes, a path or a `ModelProto`, whose functions are put in where they are called.
+    """Load a model from bytes, a path or a `ModelProto`, and inline its functions.
 
-    What an exporter notes beside the nodes is left out: paths and lines of its machine, other ones each time.
+    The notes that exporters attach to nodes are removed: they contain paths and line numbers and differ on each export.
 
     Args:
         given: the model; it is not changed.
-        one_file: refuse weights that lie in another file, which nobody would watch.
+        one_file: refuse weights in another file, because glue would not notice if that file changed.
 
     Raises:
-        DataError: it is none, or is older than opset 13.
+        DataError: it is not a model, or its opset is older than 13.
     """
     import onnx
     from onnx import inliner
 
     if isinstance(given, str | Path) and not Path(given).is_file():
-        raise DataError(f"{given} is not there")
+        raise DataError(f"{given} does not exist")
     try:
         if isinstance(given, bytes | bytearray):
             model = onnx.load_model_from_string(bytes(given))
@@ -64,13 +67,13 @@ def load(given: Any, *, one_file: bool = False) -> Proto:
     except DataError:
         raise
     except Exception as error:  # protobuf's errors have no common class
-        raise DataError(f"is no ONNX model: {brief(error, 120)}") from error
+        raise DataError(f"is not an ONNX model: {brief(error, 120)}") from error
     if not model.graph.node:
-        raise DataError("is no ONNX model: it has no node")
+        raise DataError("is not an ONNX model: it has no nodes")
     domains = {_without_notes(node) for node in _nodes(model.graph)}
     own = next((one for one in model.opset_import if one.domain in ("", "ai.onnx")), None)
     if own is not None and own.version < MIN_OPSET:
-        raise DataError(f"has opset {own.version}", hint=f"export it with opset {MIN_OPSET} or a later one")
+        raise DataError(f"has opset {own.version}", hint=f"export it with opset {MIN_OPSET} or later")
     kept = [one for one in model.opset_import if one is own or one.domain in domains]
     del model.opset_import[:]
     model.opset_import.extend(kept if own is not None else [*kept, onnx.helper.make_opsetid("", 21)])
@@ -91,7 +94,7 @@ def _nodes(graph: Proto) -> Iterator[Proto]:
 
 
 def _without_notes(node: Proto) -> str:
-    """Its domain; what is noted of it is taken out."""
+    """Remove an exporter's notes from a node, and return the node's domain."""
     node.ClearField("doc_string")
     if hasattr(node, "metadata_props"):
         del node.metadata_props[:]
@@ -99,17 +102,17 @@ def _without_notes(node: Proto) -> str:
 
 
 def metadata(model: Proto) -> dict[str, str]:
-    """What the model says of itself."""
+    """Return the model's metadata."""
     return {entry.key: entry.value for entry in model.metadata_props}
 
 
 def inputs(model: Proto) -> list[Value]:
-    """Its inputs, without its weights."""
+    """Return the model's inputs, without its weights."""
     return [_value(value) for value in model.graph.input]
 
 
 def outputs(model: Proto) -> list[Value]:
-    """Its outputs, by the names that it was given with."""
+    """Return the model's outputs, with their original names."""
     return [_value(value) for value in model.graph.output]
 
 
@@ -125,9 +128,10 @@ def _value(value: Proto) -> Value:
 
 
 def with_matrices(model: Proto, numeric: Sequence[str], text: Sequence[str], output: str) -> Proto:
-    """The same model with the inputs `number` (rows, numeric) of float and `text` (rows, text), and one output, `out`.
+    """Return the model with the inputs `number` (rows, numeric) of float and `text` (rows, text), and one output `out`.
 
-    An input is one of these matrices, or an encoded column by its name, of shape (rows, 1) or (rows,).
+    Each input of the model must be one of these matrices, or have the name of an encoded column and the shape (rows, 1)
+    or (rows,).
 
     Raises:
         DataError: an input is neither, or has another shape or type.
@@ -161,7 +165,7 @@ def with_matrices(model: Proto, numeric: Sequence[str], text: Sequence[str], out
 
 
 def _fed(value: Value, elem_type: int, columns: dict[str, list[str]]) -> list[Proto]:
-    """The nodes that make an input of the model from the two matrices."""
+    """Build the nodes that compute an input of the model from the two matrices."""
     from onnx import helper
 
     source = MATRICES[value.kind == "text"]
@@ -182,51 +186,53 @@ def _fed(value: Value, elem_type: int, columns: dict[str, list[str]]) -> list[Pr
 
 
 def _is_matrix(value: Value, columns: dict[str, list[str]]) -> bool:
-    """Is an input the matrix of its name, or else a column?
+    """Check whether an input is the matrix of its name (True) or a column (False).
 
     Raises:
         DataError: it is neither, or has another shape or type.
     """
     name, shape = value.name, value.shape
     if value.kind != "text" and value.kind not in NUMBERS.values():
-        raise DataError(f"input {name!r} is a {value.kind}; taken are {', '.join(NUMBERS.values())} and text")
+        raise DataError(f"input {name!r} is a {value.kind}; supported are {', '.join(NUMBERS.values())} and text")
     if shape is None or len(shape) not in (1, 2):
-        what = "no shape" if shape is None else f"{len(shape)} axes"
-        raise DataError(f"input {name!r} has {what}", hint="a column is (rows, 1) or (rows,), a matrix (rows, columns)")
+        found = "no shape" if shape is None else f"{len(shape)} axes"
+        hint = "a column has the shape (rows, 1) or (rows,), a matrix (rows, columns)"
+        raise DataError(f"input {name!r} has {found}", hint=hint)
     if shape[0] is not None:
         raise DataError(f"input {name!r} takes exactly {shape[0]} rows", hint="export it with a dynamic first axis")
     source = MATRICES[value.kind == "text"]
     own, width = columns[source], shape[1] if len(shape) == 2 else 1
     if name == source and own and not (width == 1 and name in own):
         if width not in (None, len(own)) or len(shape) != 2:
-            raise DataError(f"input {name!r} has {width} columns, and the table has {len(own)} of {name}")
+            raise DataError(f"input {name!r} has {width} columns, but the table has {len(own)} columns of {name}")
         return True
     if name not in own:
         raise _unknown(value, columns)
     if width not in (None, 1):
-        raise DataError(f"input {name!r} is a column, and has {width} of them")
+        raise DataError(f"input {name!r} is a column, but has the width {width}")
     return False
 
 
 def _unknown(value: Value, columns: dict[str, list[str]]) -> DataError:
     other = next((kind for kind, names in columns.items() if value.name in names), None)
     if other is not None:
-        return DataError(f"input {value.name!r} takes {value.kind}, and the column is {other}")
+        return DataError(f"input {value.name!r} takes {value.kind}, but the column is {other}")
     known = ", ".join(name for names in columns.values() for name in names)
-    hint = "or one matrix `number` of all numbers and one `text` of all texts, in their order"
-    return DataError(f"input {value.name!r} ({value.kind}) is no column; there are {known:.300}", hint=hint)
+    hint = "name each input after a column; or use one matrix `number` of all numbers and one `text` of all texts"
+    return DataError(f"input {value.name!r} ({value.kind}) is not a column; the columns are {known:.300}", hint=hint)
 
 
 def with_outcome(model: Proto, labels: Sequence[Any] | None, order: Sequence[int], *, of_one: bool) -> bytes:
-    """A model of `with_matrices` that gives what glue's own give.
+    """Give a model of `with_matrices` the outputs of glue's own models.
 
-    For numbers the value, of shape (rows, 1). For classes the most probable label, of shape (rows,), and probabilities.
+    A regression model returns the value, of shape (rows, 1). A classifier returns the most probable label, of shape
+    (rows,), and the probabilities.
 
     Args:
-        model: its `out` is the value, or has probabilities.
-        labels: the classes in the order of the new probabilities; None: the task is of numbers.
-        order: the place of each of these among the probabilities that the model gives.
-        of_one: the model gives the probability of the second of two classes alone.
+        model: its output `out` is the value or the probabilities.
+        labels: the classes in the order of the new probabilities; None: regression.
+        order: the position of each of these classes among the model's probabilities.
+        of_one: the model returns only the probability of the second of two classes.
     """
     import onnx
     from onnx import helper

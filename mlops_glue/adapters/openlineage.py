@@ -1,4 +1,4 @@
-"""OpenLineage: events to a server, by its HTTP API, or to a file."""
+"""Send OpenLineage events to a server's HTTP API, or append them to a file."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Any
 
 from mlops_glue.errors import ToolError
 
-ANSWER_S = 5.0  # for one answer
+ANSWER_S = 5.0  # limit for one answer
 
 
 def emit(made: list[dict[str, Any]], target: str, token: str | None = None) -> None:
-    """Send events to a server of OpenLineage, or append them to a file, one JSON a line.
+    """Send events to an OpenLineage server, or append them to a file, one JSON object per line.
 
     Args:
         made: the events.
-        target: http:// or https:// of the server, or a path.
-        token: the server's key.
+        target: the http:// or https:// URL of the server, or a path.
+        token: the server's API key.
 
     Raises:
-        ToolError: they are not taken.
+        ToolError: the server does not accept them.
     """
     if not target.startswith(("http://", "https://")):
         with Path(target).open("a", encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""Optuna: a search for parameters in an SQLite file, which several processes share and which a kill does not harm."""
+"""Search for parameters with Optuna, in an SQLite file that several processes share and that survives a kill."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from mlops_glue.errors import GlueError, MissingExtra, brief
 if TYPE_CHECKING:
     import optuna
 
-Scores = Callable[[dict[str, Any]], Iterator[float]]  # of each fold, one after the other
-STARTUP = 8  # trials at random before the search learns from them, and before one is given up half-way
-DIGITS = 4  # of a fraction: more mean nothing, and a reader of glue.yaml has to read them
+Scores = Callable[[dict[str, Any]], Iterator[float]]  # returns the score of each fold, one after the other
+STARTUP = 8  # random trials before the search learns from them, and before it prunes any
+DIGITS = 4  # significant digits of a float: more would not matter, and people read them in glue.yaml
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,12 @@ class Trial:
     """One set of parameters.
 
     Attributes:
-        number: from 0.
-        params: by name.
-        value: the mean score over the folds; None where it was given up or failed.
+        number: counted from 0.
+        params: the parameters by name.
+        value: the mean score over the folds; None if the trial was pruned or failed.
         outcome: complete, pruned or failed.
-        why: of a failed one, its error.
-        seconds: that it took.
+        why: the error of a failed trial.
+        seconds: its duration.
     """
 
     number: int
@@ -42,13 +42,13 @@ class Trial:
 
 
 class Study:
-    """A search by the tree-structured Parzen estimator (Bergstra et al. 2011), which gives up what the median beats.
+    """A search with the tree-structured Parzen estimator (Bergstra et al. 2011), which prunes trials below the median.
 
     Args:
-        file: the SQLite file; it is made where it is not there. One process at a time may make it.
-        name: of the search in the file: one of that name goes on.
-        maximize: is a higher score better?
-        seed: of the sampler; each process has another.
+        file: the SQLite file; it is created if it does not exist. Only one process at a time may create it.
+        name: name of the search in the file; an existing search with this name continues.
+        maximize: whether a higher score is better.
+        seed: seed of the sampler; each process needs a different one.
 
     Raises:
         MissingExtra: Optuna is not installed.
@@ -70,19 +70,19 @@ class Study:
             direction="maximize" if maximize else "minimize",
             pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP),
         )
-        # a search that goes on would draw the first random trials once more
+        # with the same seed a search that continues would draw the first random trials again
         drawn = seed + len(self._study.get_trials(deepcopy=False))
         self._study.sampler = optuna.samplers.TPESampler(seed=drawn, n_startup_trials=STARTUP)
 
     def fail_dead(self) -> None:
-        """Mark the trials of killed processes; to be called while no other process searches."""
+        """Mark the trials of killed processes as failed; call this only while no other process searches."""
         import optuna
 
         for trial in self._study.get_trials(deepcopy=False, states=[optuna.trial.TrialState.RUNNING]):
             self._study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
 
     def trials(self) -> list[Trial]:
-        """All that have ended, in order, without those of killed processes."""
+        """Return all finished trials in order, without those of killed processes."""
         outcomes = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
         found = []
         for trial in self._study.get_trials(deepcopy=False):
@@ -95,7 +95,7 @@ class Study:
         return found
 
     def fact(self, name: str, find: Callable[[], Any]) -> Any:
-        """Something of JSON that is found out once in a search."""
+        """Return a JSON value that `find` computes once per search."""
         if name not in self._study.user_attrs:
             self._study.set_user_attr(name, find())
         return self._study.user_attrs[name]
@@ -110,15 +110,15 @@ class Study:
         on_trial: Callable[[], None],
         at_once: int = 1,
     ) -> None:
-        """Try parameters until so many trials have ended, of all processes and all times, or the deadline has come.
+        """Try parameters until `trials` trials of all processes and runs have ended, or until the deadline.
 
         Args:
-            space: by parameter `{low, high, log}` or `{choices}`.
-            scores: gives the score of each fold for parameters; an exception makes the trial a failed one.
-            trials: how many there are to be.
-            deadline: by `time.monotonic`; a trial that is at work is given up at the end of its fold.
-            on_trial: is called when one has ended here.
-            at_once: how many are begun, knowing nothing of each other, before the first of them is waited for.
+            space: `{low, high, log}` or `{choices}` for each parameter.
+            scores: yields the score of each fold for the given parameters; if it raises, the trial fails.
+            trials: total number of trials.
+            deadline: in the time of `time.monotonic`; a running trial is pruned at the end of its fold.
+            on_trial: is called when a trial of this process has ended.
+            at_once: number of trials to start, independently of each other, before waiting for the first.
         """
         import optuna
 
@@ -139,7 +139,7 @@ class Study:
                 on_trial()
 
     def _end(self, trial: optuna.Trial, scores: Iterator[float], deadline: float) -> None:
-        """Take the scores of a trial, until it is given up."""
+        """Read the scores of a trial until it ends or is pruned."""
         from optuna.trial import TrialState
 
         found: list[float] = []
@@ -152,7 +152,7 @@ class Study:
                     state = TrialState.PRUNED
                     break
             if math.isnan(mean_score(found)):
-                raise ValueError("the metric is not defined on any fold")
+                raise ValueError("the metric is undefined on every fold")
         except Exception as error:
             trial.set_user_attr("why", error.message if isinstance(error, GlueError) else brief(error))
             state = TrialState.FAIL
@@ -176,6 +176,6 @@ def _rounded(value: Any) -> Any:
 
 
 def mean_score(scores: list[float]) -> float:
-    """The mean over the folds, without those on which the metric is not defined; NaN where it is on none."""
+    """Return the mean over the folds on which the metric is defined; NaN if there are none."""
     known = [score for score in scores if not math.isnan(score)]
     return math.fsum(known) / len(known) if known else math.nan

@@ -1,4 +1,4 @@
-"""Ray: a function for each item on the machines of a cluster, done again elsewhere where a machine dies meanwhile."""
+"""Run a function for each item on a Ray cluster; if a machine dies, its items run again on another."""
 
 from __future__ import annotations
 
@@ -21,30 +21,31 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 R = TypeVar("R")
-# A function as a `map` of it: the items are all submitted at once, the results come in the order of the items.
+# Turns a function into a `map` of it: all items are submitted together, the results come in the order of the items.
 Bind = Callable[[Callable[[T], R]], Callable[[Iterable[T]], Iterator[R]]]
-RETRIES = 3  # of an item whose machine, or process, has died
-# where nobody answers, Ray writes to the terminal from C++ and ends the process after a minute: so another one asks
+RETRIES = 3  # per item, after its machine or process has died
+# If nothing answers, Ray writes to the terminal from C++ and ends the process after a minute, so a subprocess tries.
 ASKS = "import ray, sys; ray.init(address=sys.argv[1], log_to_driver=False, logging_level='ERROR')"
-SAME = "each node needs the environment of this one: pip install -r requirements.lock"
+SAME = "each node needs the same environment as this machine: pip install -r requirements.lock"
 log = logging.getLogger("mlops_glue")
 
 
 @contextlib.contextmanager
 def cluster(address: str, timeout_s: float, variables: Mapping[str, str]) -> Iterator[Bind[Any, Any]]:
-    """Join a cluster, or start one here, until the block ends.
+    """Join a cluster, or start one on this machine, until the block ends.
 
-    A function and its items are pickled. On a node it runs in a process of its own with one CPU, in a folder of the
-    path that the working folder has here; what it logs is logged here.
+    A function and its items are pickled. On a node the function runs in a separate process with one CPU, in the folder
+    with the same path as the working folder here; its log lines appear in the log here.
 
     Args:
-        address: `HOST:PORT`, `auto` for the cluster that this machine is a node of, or `local` for a new one.
-        timeout_s: within it the cluster has to answer.
-        variables: of the environment, which the nodes get too.
+        address: `HOST:PORT`, `auto` for the cluster that this machine is a node of, or `local` for a new cluster.
+        timeout_s: how long the cluster may take to answer.
+        variables: environment variables for the nodes.
 
     Raises:
         MissingExtra: Ray is not installed.
-        ToolError: the cluster does not answer, is of another version, or an item's machine died more than three times.
+        ToolError: the cluster does not answer, a node has other package versions, or the machines of an item died more
+            than three times.
     """
     telemetry.off()
     try:
@@ -63,18 +64,18 @@ def cluster(address: str, timeout_s: float, variables: Mapping[str, str]) -> Ite
             task = ray.remote(_call).options(num_cpus=1, max_retries=RETRIES)
             yield lambda work: _mapped(task, ray.put((context, work)))
         finally:
-            with contextlib.redirect_stdout(StringIO()):  # it prints what it has held back of a dead node's log
+            with contextlib.redirect_stdout(StringIO()):  # it prints the buffered log of a dead node
                 ray.shutdown()
 
 
 @contextlib.contextmanager
 def scikit_learn() -> Iterator[None]:
-    """In the block, which is one of `cluster`, joblib has what scikit-learn does in parallel done on the nodes."""
+    """Let joblib run scikit-learn's parallel work on the nodes during the block, which must be inside `cluster`."""
     from joblib import parallel_backend
     from ray.util.joblib import register_ray
 
     register_ray()
-    # one that asks for a processor would wait for ever where a node has just died whose processors still count
+    # a task that requires a CPU would wait forever after a node died while Ray still counts the CPUs of that node
     each = {"num_cpus": 0, "scheduling_strategy": "SPREAD", "max_restarts": RETRIES, "max_task_retries": RETRIES}
     with parallel_backend("ray", ray_remote_args=each):
         yield
@@ -85,13 +86,13 @@ def _mapped(task: Any, work: ray.ObjectRef[Any]) -> Callable[[Iterable[Any]], It
 
 
 def _in_order(waiting: list[ray.ObjectRef[Any]]) -> Iterator[Any]:
-    """The results in order. What is left where the caller stops runs to its end, or to that of `cluster`.
+    """Yield the results in order. If the caller stops early, the remaining tasks run until they or `cluster` end.
 
-    No `ray.cancel`: of a task that ends meanwhile it ends this process (ray-project/ray#54798).
+    They are not cancelled: `ray.cancel` of a task that just ends would end this process (ray-project/ray#54798).
     """
     while waiting:
         yield _result(waiting[0])
-        del waiting[0]  # Ray then drops what it has kept of it
+        del waiting[0]  # so that Ray frees the result
 
 
 def _result(of: ray.ObjectRef[Any]) -> Any:
@@ -105,24 +106,25 @@ def _result(of: ray.ObjectRef[Any]) -> Any:
         hint = SAME if isinstance(error.cause, ImportError) else None
         raise ToolError(f"Ray: {brief(error.cause)}", hint=hint) from error
     except ray.exceptions.RayError as error:
-        raise ToolError(f"Ray: {brief(error)}", hint="the state of the cluster: ray status") from error
+        raise ToolError(f"Ray: {brief(error)}", hint="check the cluster: ray status") from error
     for level, line in lines:
         log.log(level, "%s", line)
     return result
 
 
 def _call(bound: tuple[Any, Callable[[Any], Any]], item: Any) -> tuple[Any, list[tuple[int, str]]]:
-    """One item, on a node: the result, and what was logged."""
+    """Process one item on a node; return the result and the log lines."""
     (folder, variables, versions), work = bound
     telemetry.off()
     os.environ.update(variables)
     secrets.note(variables)
     if different := [f"{name} {found}" for name, found in _versions().items() if found != versions[name]]:
-        raise ToolError(f"Ray: node {_node()} has {', '.join(different)}, unlike this machine", hint=SAME)
+        problem = f"Ray: node {_node()} has different versions from this machine: {', '.join(different)}"
+        raise ToolError(problem, hint=SAME)
     try:
         os.chdir(folder)
     except OSError as error:
-        hint = "a folder that all nodes share, at the same path on each"
+        hint = "use a folder that all nodes share, at the same path on each node"
         raise ToolError(f"Ray: node {_node()} has no folder {folder}", hint=hint) from error
     lines: list[tuple[int, str]] = []
     handler = logging.Handler()
@@ -151,19 +153,20 @@ def _check_answers(address: str, timeout_s: float) -> None:
         hint = "ray start joins this machine to a cluster; compute: {address: local} starts one here"
     asks = [sys.executable, "-c", ASKS, address]
     try:
-        asked = subprocess.run(asks, capture_output=True, text=True, timeout=timeout_s, check=False)
+        done = subprocess.run(asks, capture_output=True, text=True, timeout=timeout_s, check=False)
     except subprocess.TimeoutExpired as error:
         raise ToolError(f"Ray at {address}: no answer within {timeout_s:g} s", hint=hint) from error
-    if asked.returncode:
-        why = (asked.stderr.strip() or "it cannot be joined").splitlines()[-1]
+    if done.returncode:
+        why = (done.stderr.strip() or "cannot join the cluster").splitlines()[-1]
         raise ToolError(f"Ray at {address}: {why}", hint=hint)
 
 
 @contextlib.contextmanager
 def _settings(address: str) -> Iterator[None]:
-    """A new cluster gets a token by the environment: else Ray writes one into the user's home, for all later clusters.
+    """Give a new cluster a token through the environment, and restore Ray's environment variables afterwards.
 
-    Afterwards the settings of Ray are what they were: it leaves some that decide how it joins another cluster.
+    Without the variable, Ray would write a token for all later clusters into the user's home folder. Ray also leaves
+    variables behind that would change how it joins another cluster.
     """
     before = {name: value for name, value in os.environ.items() if name.startswith("RAY_")}
     if address == "local":
@@ -178,13 +181,13 @@ def _settings(address: str) -> Iterator[None]:
 
 
 class _WithoutRay:
-    """A stream without what a thread of Ray prints to it when a node dies: the results of a command are there."""
+    """A stream that drops the output of Ray's threads, which print when a node dies: stdout has a command's results."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """Write it, unless it is Ray's."""
+        """Write the text, unless it comes from one of Ray's threads."""
         return len(text) if threading.current_thread().name.startswith("ray_") else self._stream.write(text)
 
     def __getattr__(self, name: str) -> Any:

@@ -1,6 +1,6 @@
-"""Signatures by keys of the team's own: an in-toto statement in a DSSE envelope, by `cryptography`.
+"""Sign with the team's own keys: an in-toto statement in a DSSE envelope, through `cryptography`.
 
-DSSE is described at https://github.com/secure-systems-lab/dsse; any verifier of it can check what is written here.
+DSSE is described at https://github.com/secure-systems-lab/dsse; any DSSE verifier can check these envelopes.
 """
 
 from __future__ import annotations
@@ -25,14 +25,15 @@ PASSWORD = "GLUE_KEY_PASSWORD"  # noqa: S105 - the name of the variable
 
 
 def sign(statement: Mapping[str, Any], key: Path) -> dict[str, Any]:
-    """A DSSE envelope of a statement.
+    """Sign a statement and return it in a DSSE envelope.
 
     Args:
-        statement: what is signed.
-        key: a private key in PEM: Ed25519 or ECDSA P-256. Its password, if it has one, is in `GLUE_KEY_PASSWORD`.
+        statement: the statement to sign.
+        key: a private key in PEM format: Ed25519 or ECDSA P-256. Its password, if it has one, is in
+            `GLUE_KEY_PASSWORD`.
 
     Raises:
-        UsageError: it is no such key.
+        UsageError: the key cannot be read, or has another type.
         MissingExtra: `cryptography` is not installed.
     """
     private = _private_key(key)
@@ -42,10 +43,10 @@ def sign(statement: Mapping[str, Any], key: Path) -> dict[str, Any]:
 
 
 def add(envelope: Any, key: Path) -> dict[str, Any]:
-    """The envelope with one more signature, over the same statement.
+    """Add another signature of the same statement to an envelope.
 
     Raises:
-        DataError: it is not a DSSE envelope.
+        DataError: `envelope` is not a DSSE envelope.
         UsageError: the key cannot be read.
     """
     private, (body, _) = _private_key(key), _parts(envelope)
@@ -53,21 +54,21 @@ def add(envelope: Any, key: Path) -> dict[str, Any]:
 
 
 def has_signed(envelope: Any, key: Path) -> bool:
-    """Has this private key made one of the signatures?
+    """Check whether one of the signatures was made with this private key.
 
     Raises:
-        DataError: it is not a DSSE envelope.
+        DataError: `envelope` is not a DSSE envelope.
         UsageError: the key cannot be read.
     """
     public, (body, signatures) = _private_key(key).public_key(), _parts(envelope)
-    return any(_holds(public, one, _pae(body)) for one in signatures)
+    return any(_is_valid(public, one, _pae(body)) for one in signatures)
 
 
 def statement(envelope: Any) -> dict[str, Any]:
-    """What an envelope states, whoever has signed it.
+    """Return the statement of an envelope without verifying its signatures.
 
     Raises:
-        DataError: it is not a DSSE envelope of a statement.
+        DataError: `envelope` is not a DSSE envelope of a statement.
     """
     try:
         made = json.loads(_parts(envelope)[0])
@@ -79,10 +80,10 @@ def statement(envelope: Any) -> dict[str, Any]:
 
 
 def _parts(envelope: Any) -> tuple[bytes, list[bytes]]:
-    """The signed bytes of an envelope, and the signatures.
+    """Return the signed bytes of an envelope, and the signatures.
 
     Raises:
-        DataError: it is not a DSSE envelope.
+        DataError: `envelope` is not a DSSE envelope.
     """
     try:
         signatures = [base64.b64decode(found["sig"], validate=True) for found in envelope["signatures"]]
@@ -94,20 +95,20 @@ def _parts(envelope: Any) -> tuple[bytes, list[bytes]]:
 
 
 def verify(envelope: Any, key: Path) -> dict[str, Any]:
-    """The statement of an envelope, which the key's owner signed as it is.
+    """Verify an envelope with a public key and return its statement.
 
     Args:
-        envelope: what `sign` gives.
-        key: the public key, in PEM.
+        envelope: an envelope as returned by `sign`.
+        key: the public key, in PEM format.
 
     Raises:
-        DataError: it is not signed by the key, or was altered.
+        DataError: the envelope is not signed with the key, or was altered.
         UsageError: the key cannot be read.
     """
     public = _public_key(key)
     body, signatures = _parts(envelope)
-    if not any(_holds(public, one, _pae(body)) for one in signatures):
-        raise DataError(f"it is not signed by {key.name}, or was altered since")
+    if not any(_is_valid(public, one, _pae(body)) for one in signatures):
+        raise DataError(f"it is not signed with {key.name}, or was altered after signing")
     return statement(envelope)
 
 
@@ -117,7 +118,7 @@ def _signed(key: PrivateKeyTypes, body: bytes) -> dict[str, str]:
 
 
 def _pae(body: bytes) -> bytes:
-    """DSSE's pre-authentication encoding."""
+    """Encode the statement for signing: DSSE's pre-authentication encoding."""
     return b"DSSEv1 %d %s %d %s" % (len(PAYLOAD_TYPE), PAYLOAD_TYPE.encode(), len(body), body)
 
 
@@ -129,10 +130,10 @@ def _signature(key: PrivateKeyTypes, message: bytes) -> bytes:
         return key.sign(message)
     if isinstance(key, ec.EllipticCurvePrivateKey):
         return key.sign(message, ec.ECDSA(SHA256()))
-    raise UsageError(f"a key of the type {type(key).__name__} does not sign here", hint=_HOW)
+    raise UsageError(f"keys of type {type(key).__name__} are not supported", hint=_HOW)
 
 
-def _holds(key: PublicKeyTypes, signature: bytes, message: bytes) -> bool:
+def _is_valid(key: PublicKeyTypes, signature: bytes, message: bytes) -> bool:
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519
     from cryptography.hazmat.primitives.hashes import SHA256
@@ -161,7 +162,7 @@ def _private_key(path: Path) -> PrivateKeyTypes:
         problem = (
             error.strerror
             if isinstance(error, OSError)
-            else f"is no private key in PEM, or {PASSWORD} is not its password"
+            else f"is not a private key in PEM format, or {PASSWORD} is not its password"
         )
         raise UsageError(f"{path}: {problem}", hint=_HOW) from None
 
@@ -171,7 +172,7 @@ def _public_key(path: Path) -> PublicKeyTypes:
     try:
         return serialization.load_pem_public_key(path.read_bytes())  # type: ignore[no-any-return]
     except (OSError, ValueError) as error:
-        problem = error.strerror if isinstance(error, OSError) else "is no public key in PEM"
+        problem = error.strerror if isinstance(error, OSError) else "is not a public key in PEM format"
         raise UsageError(f"{path}: {problem}", hint=_HOW) from None
 
 

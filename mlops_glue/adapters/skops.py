@@ -1,4 +1,4 @@
-"""skops: a fitted estimator in a file that loads no type but those listed here. Pickle is neither written nor read."""
+"""Store fitted estimators with skops, whose files load only the types listed here; pickle is never used."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mlops_glue.modules import packages_of_modules
 if TYPE_CHECKING:
     import pandas as pd
 
-KEEPS = "let fit learn into NumPy arrays, plain values and objects of named classes: a data frame cannot be kept"
+KEEPS = "let fit store only NumPy arrays, plain values and objects of named classes; a data frame cannot be stored"
 SPLITS = ("KFold", "StratifiedKFold", "GroupKFold", "ShuffleSplit", "StratifiedShuffleSplit", "TimeSeriesSplit")
 SCORES = ("accuracy", "balanced_accuracy", "f1", "fbeta", "precision", "recall", "jaccard", "cohen_kappa")
 SELECTORS = ("f_classif", "f_regression", "chi2", "r_regression")
@@ -25,11 +25,11 @@ KERNELS = ("ConstantKernel", "DotProduct", "Matern", "Product", "RBF", "Rational
 ARGMAX = ("CalibratedClassifierCV", "ExtraTreesClassifier", "RandomForestClassifier")
 LINKS = ("link.Interval", "link.LogitLink", "link.MultinomialLogit")
 LOSSES = ("HalfBinomialLoss", "HalfMultinomialLoss", "HalfSquaredError", "HalfTweedieLoss", "HalfTweedieLossIdentity")
-# The exact types that scikit-learn's own models need in addition to skops' built-in list (seen on skops 0.16). The list
-# inside a file is never consulted.
+# The exact types that scikit-learn's own models need in addition to skops' built-in list (tested with skops 0.16). The
+# list inside a file is never used.
 TRUSTED = [
     "collections.OrderedDict",
-    "functools.partial",  # its function and arguments are looked for on the list, too
+    "functools.partial",  # its function and arguments must also be on the list
     "numpy.dtype",
     "scipy._lib.array_api_compat.numpy._aliases.asarray",
     "scipy.interpolate._bsplines.BSpline",
@@ -74,54 +74,54 @@ TRUSTED = [
 
 
 def save(model: Any, path: Path, trust: Sequence[str] = ()) -> None:
-    """Write an estimator; equal models give equal bytes.
+    """Write an estimator to a file; equal models give equal bytes.
 
     Raises:
-        ToolError: it holds a type that is neither on the list nor trusted, so nothing could load it safely.
+        ToolError: it contains a type that is neither on the list nor trusted, so it could not be loaded safely.
     """
     data = dumped(model)
     if unknown := [name for name in foreign(data) if name not in trust]:
         raise ToolError(
-            f"the model holds {unknown[0]}, which is not on the list of types that are safe to load",
+            f"the model contains {unknown[0]}, which is not on the list of types that are safe to load",
             hint=f"package: {{trust: [{', '.join([*trust, *unknown])}]}} if you trust it",
         )
     path.write_bytes(canonical(data))
 
 
 def dumped(model: Any) -> bytes:
-    """An estimator as skops keeps it.
+    """Return an estimator in skops format.
 
     Raises:
-        ToolError: it cannot.
+        ToolError: skops cannot store it.
     """
     import skops.io
 
     try:
         data: bytes = skops.io.dumps(model)
     except Exception as error:
-        raise ToolError(f"the model cannot be kept in skops form: {brief(error, 200)}", hint=KEEPS) from error
+        raise ToolError(f"the model cannot be stored in skops format: {brief(error, 200)}", hint=KEEPS) from error
     return data
 
 
 def foreign(data: bytes) -> list[str]:
-    """The types in a kept estimator that are not on the list, sorted.
+    """Return the types in a stored estimator that are not on the list, sorted.
 
     Raises:
-        ToolError: it cannot be read.
+        ToolError: skops cannot read it.
     """
     import skops.io
 
     try:
         return sorted(set(skops.io.get_untrusted_types(data=data)) - set(TRUSTED))
     except Exception as error:
-        raise ToolError(f"the model cannot be kept in skops form: {brief(error, 200)}") from error
+        raise ToolError(f"the model cannot be stored in skops format: {brief(error, 200)}") from error
 
 
 def load(path: Path, trust: Sequence[str] = ()) -> Any:
-    """Load an estimator, if every type in it is on the list or trusted.
+    """Load an estimator if every type in it is on the list or trusted.
 
     Raises:
-        DataError: the file is no skops file, or holds another type.
+        DataError: the file is not a skops file, or contains another type.
     """
     import skops.io
 
@@ -132,9 +132,9 @@ def load(path: Path, trust: Sequence[str] = ()) -> Any:
 
 
 def canonical(data: bytes) -> bytes:
-    """The same archive for the same model: skops names parts by their memory address or at random, and dates them.
+    """Rewrite an archive so that equal models give equal bytes: skops uses random names, memory addresses and dates.
 
-    Equal bytes matter: DVC compares them, and a hash of the file must identify the model.
+    DVC compares the bytes, and the hash of the file must identify the model.
 
     Raises:
         ToolError: the archive has a part that its schema does not refer to.
@@ -143,7 +143,7 @@ def canonical(data: bytes) -> bytes:
         schema = json.loads(old.read("schema.json"))
         members = dict(renumber(schema, {}, {}))
         if unused := set(old.namelist()) - set(members) - {"schema.json"}:
-            raise ToolError(f"the model cannot be kept in skops form: nothing refers to its part {min(unused)}")
+            raise ToolError(f"the model cannot be stored in skops format: nothing refers to its part {min(unused)}")
         out = io.BytesIO()
         with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as new:
             parts = {"schema.json": json.dumps(schema).encode()}
@@ -156,12 +156,19 @@ def canonical(data: bytes) -> bytes:
 
 
 def renumber(node: Any, ids: dict[int | str, int], members: dict[str, str]) -> dict[str, str]:
-    """Replace the memory addresses and the member names of a skops schema by numbers, in the order of reading.
+    """Replace the memory addresses and member names of a skops schema with numbers, in reading order.
 
-    Two nodes with the same address get the same number, so what is shared stays shared. So do equal constants: whether
-    Python shares them depends on the process that a part of the model was fitted in. The order of a set differs between
-    processes, so its parts are sorted by their content. The node is changed; `ids` and `members` are what was replaced
-    so far, and `members` is returned.
+    Nodes with the same address get the same number, so shared objects stay shared. Equal constants also get the same
+    number: whether Python shares them depends on the process that fitted that part of the model. The order of a set
+    differs between processes, so its elements are sorted by content.
+
+    Args:
+        node: a part of the schema, which is changed in place.
+        ids: the numbers assigned so far, by address or constant.
+        members: the new member names so far, by former name.
+
+    Returns:
+        `members`.
     """
     if isinstance(node, list):
         for part in node:
@@ -180,12 +187,12 @@ def renumber(node: Any, ids: dict[int | str, int], members: dict[str, str]) -> d
 
 
 def _content(node: Any) -> str:
-    """A node without its addresses, as text."""
+    """Return a node as text, without its addresses."""
     return re.sub(r'"__id__": \d+,? ?', "", json.dumps(node, sort_keys=True))
 
 
 def packages(path: Path) -> dict[str, str]:
-    """The installed packages, with their versions, that the classes and functions in a skops file come from."""
+    """Return the installed packages, with versions, that define the classes and functions in a skops file."""
     with zipfile.ZipFile(path) as archive:
         schema = archive.read("schema.json").decode()
     names = re.findall(r'"__module__": ("(?:[^"\\]|\\.)*")', schema)
@@ -193,16 +200,16 @@ def packages(path: Path) -> dict[str, str]:
 
 
 def distributions(modules: Iterable[str]) -> dict[str, str]:
-    """The installed packages, with their versions, that bring top-level modules."""
+    """Return the installed packages, with versions, that contain the given top-level modules."""
     installed = packages_of_modules()
     return {name: version(name) for name in sorted({name for module in modules for name in installed.get(module, [])})}
 
 
 def outputs(model: Any, frame: pd.DataFrame, *, decided: bool) -> list[Any]:
-    """The labels or values of a loaded estimator, shape (rows,), and of a classifier its probabilities.
+    """Return the labels or values of a loaded estimator, shape (rows,), and for a classifier its probabilities.
 
-    What stands for the labels is 0 where others are `decided` by the probabilities. The rows are predicted once where
-    the labels follow from these.
+    With `decided`, the caller derives the labels from the probabilities, so all labels returned here are 0. The model
+    runs only once if its labels follow from its probabilities.
     """
     import numpy as np
 
@@ -211,18 +218,18 @@ def outputs(model: Any, frame: pd.DataFrame, *, decided: bool) -> list[Any]:
     probability = model.predict_proba(frame)
     if decided:
         return [np.zeros(len(probability)), probability]
-    if _says_the_most_probable(model):
+    if _predicts_the_most_probable(model):
         return [model.classes_[probability.argmax(axis=1)], probability]
     return [np.asarray(model.predict(frame)), probability]
 
 
-def _says_the_most_probable(model: Any) -> bool:
-    """Is `predict` nothing but the argmax of `predict_proba`, by scikit-learn's own code?"""
+def _predicts_the_most_probable(model: Any) -> bool:
+    """Check whether `predict` is exactly the argmax of `predict_proba`, in scikit-learn's own code."""
     while _of_sklearn(model) == "Pipeline":
         model = model.steps[-1][1]
     return _of_sklearn(model) in ARGMAX or (_of_sklearn(model) == "VotingClassifier" and model.voting == "soft")
 
 
 def _of_sklearn(model: Any) -> str | None:
-    """The name of a class of scikit-learn's; None: it is another's."""
+    """Return the class name of a scikit-learn model; None for any other model."""
     return type(model).__name__ if type(model).__module__.startswith("sklearn.") else None

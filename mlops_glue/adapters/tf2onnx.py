@@ -1,6 +1,6 @@
-"""TensorFlow's SavedModel and Keras models turned into ONNX, where tf2onnx and TensorFlow are installed.
+"""Convert TensorFlow SavedModels and Keras models to ONNX, if tf2onnx and TensorFlow are installed.
 
-Neither comes with glue. Tried with tensorflow-cpu 2.21, Keras 3.15 and tf2onnx 1.17.
+glue installs neither. Tested with tensorflow-cpu 2.21, Keras 3.15 and tf2onnx 1.17.
 """
 
 from __future__ import annotations
@@ -21,36 +21,36 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class Converted:
-    """A model as ONNX; `predict` asks the one it is made of: arrays by input in, one array out."""
+    """A model as ONNX; `predict` runs the original model: it takes arrays by input name and returns one array."""
 
     onnx: bytes
     predict: Callable[[Mapping[str, Array]], Array]
 
 
 def is_model(given: Any) -> bool:
-    """Is it a Keras model, its file, or the folder of a SavedModel?"""
+    """Check whether `given` is a Keras model, the file of one, or the folder of a SavedModel."""
     if isinstance(given, str | Path):
         return Path(given).suffix in KERAS or Path(given).is_dir()
     return any(base.__module__.startswith("keras.") for base in type(given).__mro__)
 
 
 def convert(given: Any) -> Converted:
-    """What `is_model` takes, as ONNX whose inputs have the model's names.
+    """Convert anything that `is_model` accepts to ONNX; the inputs keep the model's names.
 
     Raises:
         ToolError: tf2onnx or TensorFlow is not installed, or cannot express the model.
-        DataError: the file is no model, or the model has several outputs.
+        DataError: the file is not a model, or the model has several outputs.
     """
     try:
         import tensorflow as tf
         import tf2onnx
     except ImportError as error:
-        hint = "pip install tf2onnx tensorflow; or give ONNX"
-        raise ToolError(f"{error.name} is not installed, which turns it into ONNX", hint=hint) from error
+        hint = "pip install tf2onnx tensorflow; or pass an ONNX model"
+        raise ToolError(f"{error.name} is not installed, and converting to ONNX needs it", hint=hint) from error
     try:
         call, specs = _function(tf, given)
     except Exception as error:
-        raise DataError(f"is no model of TensorFlow or Keras: {brief(error, 120)}") from error
+        raise DataError(f"is not a TensorFlow or Keras model: {brief(error, 120)}") from error
     signature = [tf.TensorSpec([None, *spec.shape[1:]], spec.dtype, name=spec.name) for spec in specs]
     function = tf.function(call, input_signature=signature)
     try:
@@ -58,7 +58,7 @@ def convert(given: Any) -> Converted:
     except Exception as error:
         raise ToolError(f"tf2onnx: {brief(error, 200)}") from error
     if len(made.graph.output) != 1:
-        raise DataError(f"has {len(made.graph.output)} outputs", hint="give a model of one of them")
+        raise DataError(f"has {len(made.graph.output)} outputs", hint="pass a model with one output")
 
     def predict(inputs: Mapping[str, Array]) -> Array:
         given = [tf.constant(inputs[spec.name].astype(spec.dtype.as_numpy_dtype)) for spec in signature]
@@ -68,12 +68,12 @@ def convert(given: Any) -> Converted:
 
 
 def _function(tf: Any, given: Any) -> tuple[Callable[..., Any], list[Any]]:
-    """What is called with a tensor for each input, and what these are."""
+    """Return the function to call with one tensor per input, and the specifications of the inputs."""
     if isinstance(given, str | Path) and Path(given).is_dir():
         loaded = tf.saved_model.load(str(given))
         specs = list(loaded.signatures["serving_default"].structured_input_signature[1].values())
 
-        def serve(*values: Any) -> Any:  # it holds the model, whose variables go with it
+        def serve(*values: Any) -> Any:  # keeps a reference to the model: its variables are deleted with it
             return loaded.signatures["serving_default"](**{s.name: x for s, x in zip(specs, values, strict=True)})
 
         return serve, specs

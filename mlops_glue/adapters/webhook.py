@@ -1,4 +1,4 @@
-"""requests: a signed message to a webhook, as the specification of standardwebhooks.com has it."""
+"""Send signed messages to webhooks with requests, as standardwebhooks.com specifies."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import time
 
 from mlops_glue.errors import ToolError
 
-ANSWER_S = 5.0  # for one answer
+ANSWER_S = 5.0  # limit for one answer
 
 
 def send(url: str, body: bytes, message: str, secret: str | None) -> None:
-    """POST a message, as JSON; a user in the URL is sent as basic authentication. With a secret it is signed.
+    """POST a message as JSON, signed if a secret is given; a user in the URL is sent as basic authentication.
 
     Raises:
-        ToolError: it was not taken. The error never holds the URL, which may be a secret.
+        ToolError: the message was not accepted. The error never contains the URL, which may be secret.
     """
     import requests
 
@@ -31,10 +31,10 @@ def send(url: str, body: bytes, message: str, secret: str | None) -> None:
 
 
 def signature(secret: str, message: str, at: int, body: bytes) -> dict[str, str]:
-    """The headers of a signed message.
+    """Return the headers of a signed message.
 
     `webhook-signature` is `v1,` and the base64 form of HMAC-SHA256 over `id.timestamp.body`. A secret that begins with
-    `whsec_` is the base64 form of the key; any other is the key.
+    `whsec_` is the base64 form of the key; any other secret is the key itself.
     """
     is_base64 = secret.startswith("whsec_")
     key = base64.b64decode(secret.removeprefix("whsec_")) if is_base64 else secret.encode()

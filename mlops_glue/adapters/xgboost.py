@@ -1,4 +1,4 @@
-"""XGBoost on rows that come in pieces: its matrix keeps a byte or two for each value, and no row twice."""
+"""Train XGBoost on rows that arrive in pieces: its matrix needs one or two bytes per value and keeps no copy."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ def fit_in_pieces(estimator: Any, pieces: Pieces, classes: int | None) -> None:
     """Fit an `XGBClassifier` or `XGBRegressor` as its own `fit` would on all rows together.
 
     Args:
-        estimator: unfitted.
-        pieces: gives features, float of shape (rows, columns), and the target of each piece, as often as it is asked.
-        classes: of a classifier, whose target is 0 … classes - 1; None: a regressor.
+        estimator: the unfitted estimator.
+        pieces: returns the features, float of shape (rows, columns), and the target of each piece; it is called
+            several times.
+        classes: number of classes of a classifier, whose target is 0 … classes - 1; None: a regressor.
     """
     import xgboost as xgb
 
     class Rows(xgb.DataIter):
-        """What XGBoost asks for the next piece, several times for all of them."""
+        """The iterator that XGBoost reads the pieces from, several times."""
 
         def __init__(self) -> None:
             self._left: Iterator[tuple[Array, Array]] = iter(pieces())

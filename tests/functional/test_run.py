@@ -159,7 +159,7 @@ def test_a_model_that_onnx_cannot_express(penguins: Path, glue: Glue) -> None:
         ("path: data/raw/penguins.csv", "path: data/raw/penguin.csv", 2, "did you mean 'penguins.csv'?"),
         ("{column: island, value_set", "{column: iland, value_set", 1, "(did you mean 'island'?)"),
         ("{column: island, value_set", "{colum: island, value_set", 2, "column: field required; colum: "),
-        ("{column: island, mostly", "{column: island, severity: fatal, mostly", 2, "'fatal' is none of critical"),
+        ("{column: island, mostly", "{column: island, severity: fatal, mostly", 2, "'fatal' is not one of critical"),
         ("min_value: 34", "min_value: 34000", 1, "expect_table_row_count_to_be_between"),
         (
             "slices: [",

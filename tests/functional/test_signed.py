@@ -76,7 +76,7 @@ def test_one_byte_is_found_though_the_registry_was_changed_too(project: Path, gl
 def test_without_a_signature_or_by_another_key(project: Path, glue: Glue) -> None:
     config = project / "glue.yaml"
     config.write_text(config.read_text().replace("../glue.pub", "../other.pub"))
-    refused(project, glue, "p v1: it is not signed by other.pub, or was altered since")
+    refused(project, glue, "p v1: it is not signed with other.pub, or was altered after signing")
     config.write_text(config.read_text().replace("../other.pub", "../nowhere.pub"))
     refused(project, glue, "nowhere.pub: No such file or directory")
     shutil.rmtree(bundle(project).parent / "attestation")
@@ -130,4 +130,4 @@ def test_what_is_not_signed(project: Path, glue: Glue) -> None:
     config.write_text(text.replace("../glue.key", "${NO_KEY_HERE}"))
     assert "NO_KEY_HERE" in glue("sign", cwd=project, code=2).stderr
     config.write_text(text.replace("../glue.key", "../glue.pub"))
-    assert "is no private key in PEM" in glue("sign", cwd=project, code=2).stderr
+    assert "is not a private key in PEM format" in glue("sign", cwd=project, code=2).stderr

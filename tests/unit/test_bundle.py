@@ -67,7 +67,7 @@ def test_what_is_no_folder_of_a_bundle(bundle: Path, tmp_path: Path) -> None:
     (bundle / "model.onnx").unlink()
     assert refusal(bundle) == "bundle: contains neither model.onnx nor model.skops"
     (bundle / "schema.json").rename(bundle / "model.onnx")
-    assert refusal(bundle) == "model.onnx: is no ONNX file"
+    assert refusal(bundle) == "model.onnx: is not an ONNX file"
 
 
 def test_only_plain_files_of_a_bundle(bundle: Path, tmp_path: Path) -> None:

@@ -167,7 +167,7 @@ def test_a_part_that_nothing_refers_to_is_no_model(tmp_path: Path) -> None:
         archive.writestr("a.npy", b"x")
     with pytest.raises(ToolError) as refused:
         skops.canonical(stream.getvalue())
-    assert refused.value.message == "the model cannot be kept in skops form: nothing refers to its part a.npy"
+    assert refused.value.message == "the model cannot be stored in skops format: nothing refers to its part a.npy"
 
 
 class Custom(LinearRegression):
@@ -178,12 +178,12 @@ def test_types_that_are_not_safe_are_neither_written_nor_loaded(tmp_path: Path) 
     path = tmp_path / "model.skops"
     with pytest.raises(ToolError) as refused:
         skops.save(Custom().fit(X, Y), path)
-    said = f"the model holds {Custom.__module__}.Custom, which is not on the list of types that are safe to load"
+    said = f"the model contains {Custom.__module__}.Custom, which is not on the list of types that are safe to load"
     assert refused.value.message == said and not path.exists()
     assert refused.value.hint == f"package: {{trust: [{Custom.__module__}.Custom]}} if you trust it"
     skops.save(Custom().fit(X, Y), path, [f"{Custom.__module__}.Custom"])
     assert skops.load(path, [f"{Custom.__module__}.Custom"]).predict(X).shape == (200,)
-    with pytest.raises(ToolError, match=r"^the model cannot be kept in skops form: "):
+    with pytest.raises(ToolError, match=r"^the model cannot be stored in skops format: "):
         skops.save((one for one in [1]), path)
     path.write_bytes(skops_io.dumps(Custom().fit(X, Y)))
     with pytest.raises(
@@ -266,12 +266,12 @@ def test_what_is_no_onnx_file(tmp_path: Path) -> None:
         path.write_bytes(whole[:at])
         if at >= len(whole) - 8:  # the graph is whole; what may be cut behind it are the operators' versions
             continue
-        assert refusal(path).startswith("model.onnx: is no ONNX file"), at
+        assert refusal(path).startswith("model.onnx: is not an ONNX file"), at
     path.write_bytes(b"")
-    assert refusal(path) == "model.onnx: is no ONNX file: it has no node"
+    assert refusal(path) == "model.onnx: is not an ONNX file: it has no nodes"
     for wrong in (b"\x80" * 11, b"\x0b", b"\x0c", b"\x0f", b"\x3a\x7f", b"\x09\x00", b"\x0d\x00", b"\x08\x80"):
         path.write_bytes(whole + wrong)
-        assert refusal(path) == "model.onnx: is no ONNX file", wrong
+        assert refusal(path) == "model.onnx: is not an ONNX file", wrong
 
 
 def test_fields_of_every_form_are_passed_over(tmp_path: Path) -> None:
@@ -286,7 +286,7 @@ def test_fields_of_every_form_are_passed_over(tmp_path: Path) -> None:
             path.write_bytes(data)
             onnx_files.check_file(path)
     path.write_bytes(long + far)
-    assert refusal(path) == "model.onnx: is no ONNX file: it has no node"
+    assert refusal(path) == "model.onnx: is not an ONNX file: it has no nodes"
 
 
 def test_what_converts_a_booster_is_asked_for_where_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:

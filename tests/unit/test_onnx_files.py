@@ -74,14 +74,17 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "tensors of a node": (model(graph(node(t=[helper.make_tensor("w", FLOAT, [1], [1.0]), outside()]))), "external"),
     "a sparse tensor of a node": (model(graph(node(t=SPARSE))), "a sparse tensor"),
     "sparse tensors of a node": (model(graph(node(t=[SPARSE]))), "a sparse tensor"),
-    "an operator": (model(graph(FOREIGN)), "not of ONNX"),
-    "an operator in a graph of a node": (model(graph(node(g=graph(FOREIGN)))), "not of ONNX"),
-    "an operator in graphs of a node": (model(graph(node(g=[graph(), graph(FOREIGN)]))), "not of ONNX"),
+    "an operator": (model(graph(FOREIGN)), "not part of ONNX"),
+    "an operator in a graph of a node": (model(graph(node(g=graph(FOREIGN)))), "not part of ONNX"),
+    "an operator in graphs of a node": (model(graph(node(g=[graph(), graph(FOREIGN)]))), "not part of ONNX"),
     "a tensor in a graph in a graph": (
         model(graph(node(g=graph(node(g=[graph(node(t=outside()))]))))),
         "external data",
     ),
-    "a set of operators": (changed(lambda m: m.opset_import.append(helper.make_opsetid("com.example", 1))), "not of"),
+    "a set of operators": (
+        changed(lambda m: m.opset_import.append(helper.make_opsetid("com.example", 1))),
+        "part of ONNX",
+    ),
 }
 
 

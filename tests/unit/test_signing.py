@@ -75,7 +75,7 @@ def test_what_was_altered_or_signed_by_others_is_refused(keys: tuple[Path, Path]
 def test_a_key_that_is_none_is_named(tmp_path: Path) -> None:
     (tmp_path / "x.key").write_text("no key")
     for call in (lambda key: signing.sign(STATEMENT, key), lambda key: signing.verify({}, key)):
-        with pytest.raises(UsageError, match=r"x\.key: is no (private|public) key"):
+        with pytest.raises(UsageError, match=r"x\.key: is not a (private|public) key in PEM format"):
             call(tmp_path / "x.key")
         with pytest.raises(UsageError, match="No such file"):
             call(tmp_path / "y.key")

@@ -1,4 +1,4 @@
-"""The code exactly as it ran, also where it was never committed: kept as a patch, and restored beside the user's files.
+"""Record the code exactly as it ran, committed or not, as a commit and a patch; restore it in a separate folder.
 
 Nothing here changes the user's index, working tree, branches or object store.
 """
@@ -15,22 +15,22 @@ from mlops_glue import files
 from mlops_glue.adapters.git.command import output, run
 from mlops_glue.errors import ToolError
 
-MAX_FILE_BYTES = 1 << 20  # a bigger file is named, with its hash, and not kept
-PREFIX, WORKTREE = "glue-code-", "tree"  # temporary folders, and the worktree in one
+MAX_FILE_BYTES = 1 << 20  # of a larger file only the name and the hash are recorded
+PREFIX, WORKTREE = "glue-code-", "tree"  # prefix of temporary folders, and the worktree inside one
 SAFE = ("-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false")
 
 
 @dataclass(frozen=True)
 class Code:
-    """What ran.
+    """The code that ran.
 
     Attributes:
-        commit: that HEAD was at; None where there was none.
-        tree: hash of git's tree of the commit with the files that ran: what a restored worktree must have.
-        patch: from the commit to the tree, as `git apply --binary` reads it; empty where the commit is what ran.
+        commit: the commit of HEAD; None if there was none.
+        tree: hash of the git tree of the commit with the files that ran; a restored worktree must have the same.
+        patch: from the commit to the tree, for `git apply --binary`; empty if exactly the commit ran.
         changed: the files that differ from the commit, relative to the repository.
-        left_out: SHA-256 of files that neither commit nor patch has, by path from the project: those that are too big,
-            or lie outside the repository, or in another one inside it (a submodule).
+        left_out: SHA-256 of the files that are in neither the commit nor the patch, by path from the project: files
+            that are too large, outside the repository, or in a repository inside it (a submodule).
         prefix: the project's folder in the repository.
     """
 
@@ -50,7 +50,7 @@ def snapshot(root: Path, paths: Iterable[str]) -> Code:
 
     Args:
         root: the project folder, which need not be in git.
-        paths: the files and folders that ran, relative to it. Those that are gone are recorded as gone.
+        paths: the files and folders that ran, relative to the project. Missing ones are recorded as deleted.
 
     Raises:
         ToolError: git fails.
@@ -67,8 +67,8 @@ def snapshot(root: Path, paths: Iterable[str]) -> Code:
     with _private(root) as (env, commit):
         empty = _git(root, "hash-object", "-t", "tree", "--stdin", env=env, stdin=b"").decode().strip()
         _git(root, "read-tree", commit or empty, env=env)
-        known = _git(root, "ls-files", "-z", "--", *gone, env=env) if gone else b""  # of those, what the commit has
-        if paths := [*there, *known.decode().split("\0")[:-1]]:  # without any, git would add everything
+        known = _git(root, "ls-files", "-z", "--", *gone, env=env) if gone else b""  # those that are in the commit
+        if paths := [*there, *known.decode().split("\0")[:-1]]:  # without paths, git would add everything
             _git(root, "add", "--all", "--force", "--", *paths, env=env)
         tree = _word(root, "write-tree", env=env)
         between = ("diff", "--no-renames", commit or empty, tree)
@@ -79,7 +79,7 @@ def snapshot(root: Path, paths: Iterable[str]) -> Code:
 
 
 def changes(root: Path, before: Code, after: Code) -> str:
-    """`git diff --stat` from one code to another, each as it ran, with what was never committed.
+    """Return the output of `git diff --stat` between two recorded codes, including uncommitted changes.
 
     Raises:
         ToolError: a commit is not in the repository, or the code was not recorded.
@@ -91,7 +91,7 @@ def changes(root: Path, before: Code, after: Code) -> str:
 
 
 def _tree(root: Path, code: Code, env: Mapping[str, str]) -> str:
-    """The tree of a code, made in the index of `env`."""
+    """Return the tree of a code, built in the index of `env`."""
     if code.commit is None and not code.patch:
         raise ToolError("the code was not recorded")
     _git(root, "read-tree", _there(root, code.commit) if code.commit else "--empty", env=env)
@@ -101,7 +101,11 @@ def _tree(root: Path, code: Code, env: Mapping[str, str]) -> str:
 
 
 def _there(root: Path, commit: str) -> str:
-    """A commit that the repository has."""
+    """Return a commit after checking that the repository has it.
+
+    Raises:
+        ToolError: the repository does not have it.
+    """
     if run(root, "cat-file", "-e", f"{commit}^{{commit}}").returncode:
         problem = f"commit {commit} is not in this repository"
         raise ToolError(problem, hint="git fetch --all --tags --unshallow")
@@ -110,17 +114,17 @@ def _there(root: Path, commit: str) -> str:
 
 @contextmanager
 def restored(root: Path, code: Code) -> Iterator[Path]:
-    """A worktree of the code in a temporary folder; it is removed with the block.
+    """Restore the code to a worktree in a temporary folder, which is removed at the end of the block.
 
     Args:
         root: any folder of the repository.
-        code: what ran.
+        code: the recorded code.
 
     Raises:
-        ToolError: the commit is not in the repository, or what is restored is not what ran.
+        ToolError: the commit is not in the repository, or the restored code differs from the code that ran.
     """
     if not code.tree:
-        raise ToolError("the code was not recorded: git was not installed then")
+        raise ToolError("the code was not recorded: git was not installed at the time")
     with tempfile.TemporaryDirectory(prefix=PREFIX) as scratch:
         into = Path(scratch) / WORKTREE
         if code.commit is None:
@@ -135,7 +139,7 @@ def restored(root: Path, code: Code) -> Iterator[Path]:
                 _git(into, "apply", "--index", "--binary", "--whitespace=nowarn", "-", stdin=code.patch)
             tree = _word(into, "write-tree")
             if tree != code.tree:
-                raise ToolError(f"the code that is restored is tree {tree}, and {code.tree} ran")
+                raise ToolError(f"the restored code is tree {tree}, but the code that ran was tree {code.tree}")
             yield into
         finally:
             if code.commit is not None:
@@ -143,26 +147,26 @@ def restored(root: Path, code: Code) -> Iterator[Path]:
 
 
 def _forget_killed(root: Path) -> None:
-    """Remove the worktrees of ours whose folder is gone, which a killed process has left; others stay as they are."""
+    """Remove glue's worktrees whose folder no longer exists, left by killed processes; others stay as they are."""
     listed = _git(root, "worktree", "list", "--porcelain").decode().splitlines()
     for path in (Path(line.removeprefix("worktree ")) for line in listed if line.startswith("worktree ")):
         if path.name == WORKTREE and path.parent.name.startswith(PREFIX) and not path.exists():
-            run(root, "worktree", "remove", "--force", str(path))  # another process may be quicker
+            run(root, "worktree", "remove", "--force", str(path))  # another process may be faster
 
 
 def _git(folder: Path, *words: str, env: Mapping[str, str] | None = None, stdin: bytes | None = None) -> bytes:
-    """What git prints in a folder, where its hooks do not run; a failure is an error."""
+    """Return git's output in a folder, without running hooks; raise ToolError if git fails."""
     done: bytes = output(folder, *SAFE, *words, env=env, stdin=stdin, text=False, timeout_s=None)
     return done
 
 
 def _word(folder: Path, *words: str, env: Mapping[str, str] | None = None) -> str:
-    """An answer of one line."""
+    """Return git's output of one line, stripped."""
     return _git(folder, *words, env=env).decode().strip()
 
 
 def _top(root: Path) -> Path:
-    """The folder of the repository; the project itself where it is in none."""
+    """Return the top folder of the repository; the project itself outside git."""
     try:
         return Path(_word(root, "rev-parse", "--show-toplevel")).resolve()
     except ToolError:
@@ -170,20 +174,20 @@ def _top(root: Path) -> Path:
 
 
 def _is_of(file: Path, top: Path) -> bool:
-    """Does git take a file for one of this repository? One inside is not: a submodule, or a clone that lies there."""
+    """Check whether git treats a file as part of this repository, and not of a submodule or clone inside it."""
     between = [folder for folder in file.parents if folder != top and folder.is_relative_to(top)]
     return file.is_relative_to(top) and not any((folder / ".git").exists() for folder in between)
 
 
 def _is_committed(root: Path, path: str) -> bool:
-    """Does the commit have the file as it is?"""
+    """Check whether the commit contains the file unchanged."""
     committed = run(root, "rev-parse", "--verify", "--quiet", f"HEAD:./{path}")
     return not committed.returncode and _word(root, "hash-object", "--", path) == committed.stdout.strip()
 
 
 @contextmanager
 def _private(root: Path) -> Iterator[tuple[dict[str, str], str | None]]:
-    """An index and an object folder of our own, and the commit of HEAD."""
+    """Yield the environment of a private index and object folder, and the commit of HEAD."""
     with tempfile.TemporaryDirectory(prefix=PREFIX) as scratch:
         index, objects = f"{scratch}/index", Path(scratch, "objects")
         objects.mkdir()

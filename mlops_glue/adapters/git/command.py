@@ -1,4 +1,4 @@
-"""One git command: run in a folder, its output as text or as bytes."""
+"""Run one git command in a folder; its output is text or bytes."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def run(
     text: bool = True,
     timeout_s: float | None = ANSWER_S,
 ) -> subprocess.CompletedProcess[Any]:
-    """Run git; how it ended is the caller's to look at. `env` is added to this process's variables.
+    """Run git; the caller checks the return code. `env` is added to this process's environment.
 
     Raises:
-        ToolError: git is not installed, or does not end in time.
+        ToolError: git is not installed, or does not finish in time.
     """
     try:
         return subprocess.run(
-            ["git", "--no-optional-locks", *words],  # a question does not write git's index
+            ["git", "--no-optional-locks", *words],  # a read-only command must not write git's index
             cwd=folder,
             env={**os.environ, **(env or {})},
             input=stdin,
@@ -40,11 +40,11 @@ def run(
     except FileNotFoundError as error:
         raise ToolError("git is not installed", hint="install git") from error
     except subprocess.TimeoutExpired as error:
-        raise ToolError(f"git {_name(words)}: does not end") from error
+        raise ToolError(f"git {_name(words)}: did not finish within {error.timeout:g} s") from error
 
 
 def output(folder: Path, *words: str, **options: Any) -> Any:
-    """What git prints, as text or bytes, by the options of `run`.
+    """Return git's output, as text or bytes; the options are those of `run`.
 
     Raises:
         ToolError: git fails.
@@ -57,5 +57,5 @@ def output(folder: Path, *words: str, **options: Any) -> Any:
 
 
 def _name(words: tuple[str, ...]) -> str:
-    """The subcommand, behind the settings of `-c`."""
+    """Return the subcommand, which follows the `-c` settings."""
     return next(word for word in words if not word.startswith("-") and "=" not in word)

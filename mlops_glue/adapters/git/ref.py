@@ -1,6 +1,6 @@
-"""A text that is kept in a git ref of its own: appended to by compare-and-set, shared by fetch and push.
+"""Keep a text in a separate git ref: append to it with compare-and-set, share it with fetch and push.
 
-The user's branches, index and working tree stay as they are.
+The user's branches, index and working tree stay unchanged.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from mlops_glue.adapters.git.command import output, run
 from mlops_glue.errors import ToolError
 
 RETRIES = 30
-ANSWER_S = 120.0  # of a remote
-NONE = "0" * 40  # of a ref that is not there
-NAME = "entries.jsonl"  # of the one file in the ref's tree
+ANSWER_S = 120.0  # limit for a remote
+NONE = "0" * 40  # old value of a ref that does not exist
+NAME = "entries.jsonl"  # the only file in the ref's tree
 AUTHOR = ("-c", "user.name=glue", "-c", "user.email=glue@localhost", "-c", "commit.gpgSign=false")
 
 
 def read(root: Path, ref: str) -> str:
-    """The text; empty where the ref is not there."""
+    """Return the text; empty if the ref does not exist."""
     tip = _tip(root, ref)
     return _text(root, tip) if tip else ""
 
 
 def append(root: Path, ref: str, add: Callable[[str], str]) -> None:
-    """Change the text, whoever else changes it meanwhile.
+    """Change the text safely, even if other processes change it at the same time.
 
     Args:
         root: any folder of the repository.
-        ref: like `refs/glue/audit`.
-        add: makes the new text from the present one.
+        ref: a ref such as `refs/glue/audit`.
+        add: returns the new text for the current one; it may be called several times.
 
     Raises:
         ToolError: git fails.
@@ -43,20 +43,20 @@ def append(root: Path, ref: str, add: Callable[[str], str]) -> None:
         made = _commit(root, tip, add(_text(root, tip) if tip else ""))
         if _git(root, "update-ref", ref, made, tip or NONE).returncode == 0:
             return
-    raise ToolError(f"{ref} is changed by others all the time")
+    raise ToolError(f"{ref}: other processes kept changing it; gave up after {RETRIES} attempts")
 
 
 def share(root: Path, ref: str, merge: Callable[[str, str], str], remote: str) -> None:
-    """Let the remote and this repository have the same text.
+    """Synchronise the text with a remote, so that both have the same.
 
     Args:
         root: any folder of the repository.
-        ref: like `refs/glue/audit`.
-        merge: makes one text from the remote's and ours, where both have changed.
-        remote: the name of a remote, or its URL.
+        ref: a ref such as `refs/glue/audit`.
+        merge: returns one text for the remote's and ours, if both have changed.
+        remote: the name or URL of the remote.
 
     Raises:
-        ToolError: the remote cannot be reached, or does not take it.
+        ToolError: the remote cannot be reached, or refuses the push.
     """
     problem = ""
     for _ in _attempts():
@@ -78,7 +78,7 @@ def share(root: Path, ref: str, merge: Callable[[str, str], str], remote: str) -
 
 
 def _attempts() -> Iterator[int]:
-    """So many attempts, with growing random pauses, so that rivals do not stay in step."""
+    """Yield `RETRIES` attempts with growing random pauses, so that competing processes do not stay in step."""
     for attempt in range(RETRIES):
         time.sleep(attempt and random.uniform(0, 0.05 * attempt))  # noqa: S311
         yield attempt
@@ -87,7 +87,7 @@ def _attempts() -> Iterator[int]:
 def _joined(
     root: Path, ours: str | None, theirs: str | None, merge: Callable[[str, str], str]
 ) -> tuple[str | None, str | None]:
-    """The commit to go on from: ours or theirs; and the text of the next one, where both have changed."""
+    """Return the commit to continue from (ours or theirs), and the merged text if both have changed."""
     if theirs is None or ours == theirs or (ours is not None and _is_before(root, theirs, ours)):
         return ours, None
     if ours is None or _is_before(root, ours, theirs):
@@ -109,7 +109,7 @@ def _text(root: Path, commit: str) -> str:
 
 
 def _fetched(root: Path, ref: str, remote: str) -> str | None:
-    """The remote's commit; None where it has no such ref."""
+    """Fetch the remote's commit; None if the remote does not have the ref."""
     listed = _done(root, "ls-remote", remote, ref)
     if not listed:
         return None

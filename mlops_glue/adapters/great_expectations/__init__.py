@@ -1,4 +1,4 @@
-"""Great Expectations: expectations against a frame or a Parquet file. Nothing that did not run counts as passed."""
+"""Check expectations of Great Expectations against a data frame or a Parquet file; if one cannot run, it fails."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from mlops_glue.suggest import did_you_mean
 if TYPE_CHECKING:
     import pandas as pd
 
-Expectation = dict[str, dict[str, Any]]  # its type: its arguments
+Expectation = dict[str, dict[str, Any]]  # {type: arguments}
 
-MAX_VALUES = 5  # unexpected values that are shown
+MAX_VALUES = 5  # unexpected values in a message
 MAX_PROBLEM, MAX_ERROR = 240, 200  # characters
 SEVERITIES = ("critical", "warning", "info")
 
@@ -32,7 +32,7 @@ def load() -> None:
         MissingExtra: it is not installed.
     """
     telemetry.off()
-    gc.disable()  # a fifth of the time of the import: it makes modules by the thousand, and no garbage
+    gc.disable()  # saves a fifth of the import time: the import creates thousands of modules and no garbage
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             import great_expectations  # noqa: F401
@@ -44,19 +44,20 @@ def load() -> None:
 
 
 class Validation:
-    """Expectations that are checked against the rows of a table, or some of them against some of its columns."""
+    """Checks the expectations of a table in one or several runs, which may cover only some of its columns."""
 
     def __init__(self, expectations: list[Expectation], name: str, where: str = "expectations") -> None:
-        """Check the expectations themselves. Their arguments may hold a `severity`: critical, warning or info.
+        """Validate the expectations themselves.
 
         Args:
-            expectations: in the order of the records.
+            expectations: in the order of the records; the arguments may contain a `severity`: critical, warning or
+                info.
             name: the table's name.
-            where: what the list is called in an error.
+            where: the name of the list in an error message.
 
         Raises:
             MissingExtra: Great Expectations is not installed.
-            ConfigError: an expectation does not exist or does not take its arguments.
+            ConfigError: an expectation does not exist or does not accept its arguments.
         """
         load()
         self._expectations, self._name, self._built = expectations, name, _built(expectations, where)
@@ -64,9 +65,16 @@ class Validation:
         self._by_position: dict[int, dict[str, Any]] = {}
 
     def run(self, rows: pd.DataFrame | Path, positions: Sequence[int] | None = None) -> list[int]:
-        """Check those at some positions, by default all; which of them could not run.
+        """Check the expectations at some positions, by default all.
 
-        The rows are a frame, or a Parquet file that DuckDB reads. What is checked again has the later result.
+        If an expectation is checked again, the later result replaces the earlier one.
+
+        Args:
+            rows: a data frame, or a Parquet file that DuckDB reads.
+            positions: positions in the list of expectations; None: all.
+
+        Returns:
+            The positions of the expectations that could not run.
 
         Raises:
             ToolError: Great Expectations failed.
@@ -79,22 +87,25 @@ class Validation:
         return [position for position, entry in found.items() if _errors(entry)]
 
     def results(self, columns: list[str]) -> tuple[list[dict[str, Any]], dict[str, Any], dict[str, Any]]:
-        """What was found; the table has these columns.
+        """Return the validation records, the result and the suite.
+
+        Args:
+            columns: the table's columns.
 
         Returns:
-            One record for each expectation in the order given (expectation, kwargs, severity, ran, success, observed),
-            and the result and the suite as Great Expectations writes them, without times, ids and tracebacks.
+            One record for each expectation in the given order (expectation, kwargs, severity, ran, success, observed),
+            and the result and the suite in Great Expectations' format, without times, ids and tracebacks.
 
         Raises:
-            ToolError: Great Expectations evaluated fewer than were given.
+            ToolError: Great Expectations did not evaluate all expectations.
         """
         import great_expectations as gx
 
-        asked, found = len(self._expectations), self._by_position
-        if len(found) != asked:
-            raise ToolError(f"{self._name}: {asked} expectations were given and {len(found)} evaluated")
-        results = [found[position] for position in range(asked)]
-        records = [_record(wanted, got, columns) for wanted, got in zip(self._expectations, results, strict=True)]
+        given, found = len(self._expectations), self._by_position
+        if len(found) != given:
+            raise ToolError(f"{self._name}: Great Expectations evaluated {len(found)} of {given} expectations")
+        results = [found[position] for position in range(given)]
+        records = [_record(each, got, columns) for each, got in zip(self._expectations, results, strict=True)]
         whole = self._runs[0] if len(self._runs) == 1 else self._runs[0] | _summary(records)
         suite = gx.ExpectationSuite(name=self._name, expectations=self._built).to_json_dict()
         return records, whole | {"meta": {}, "results": [_without_run(got) for got in results]}, suite
@@ -103,14 +114,14 @@ class Validation:
 def validate(
     frame: pd.DataFrame, expectations: list[Expectation], name: str, where: str = "expectations"
 ) -> tuple[list[dict[str, Any]], dict[str, Any], dict[str, Any]]:
-    """All expectations against a frame: `Validation.results`."""
+    """Check all expectations against a data frame and return `Validation.results`."""
     validation = Validation(expectations, name, where)
     validation.run(frame)
     return validation.results([*frame.columns])
 
 
 def _summary(records: list[dict[str, Any]]) -> dict[str, Any]:
-    """What Great Expectations says of all expectations together."""
+    """Return Great Expectations' summary of all expectations."""
     met = sum(record["success"] for record in records)
     statistics = {
         "evaluated_expectations": len(records),
@@ -122,7 +133,7 @@ def _summary(records: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _built(expectations: list[Expectation], where: str) -> list[Any]:
-    """Each expectation as an object of Great Expectations, which drops an unknown one of a suite without a word."""
+    """Build each expectation here: a suite of Great Expectations would silently drop unknown ones."""
     from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
     from great_expectations.expectations.registry import list_registered_expectation_implementations
 
@@ -135,7 +146,7 @@ def _built(expectations: list[Expectation], where: str) -> list[Any]:
         if kind not in known:
             problems.append(f"{place}: no expectation {kind!r} ({did_you_mean(kind, known)})")
         elif severity not in SEVERITIES:
-            problems.append(f"{place}.severity: {severity!r} is none of {', '.join(SEVERITIES)}")
+            problems.append(f"{place}.severity: {severity!r} is not one of {', '.join(SEVERITIES)}")
         else:
             arguments = {key: value for key, value in kwargs.items() if key != "severity"}
             meta = {"glue_id": position}
@@ -150,14 +161,14 @@ def _built(expectations: list[Expectation], where: str) -> list[Any]:
 
 
 def _refusal(error: Exception) -> str:
-    """Why arguments are refused; the pydantic inside Great Expectations lists it by argument."""
+    """Return why arguments are refused; Great Expectations' pydantic lists the reasons by argument."""
     details = error.errors() if hasattr(error, "errors") else []
     listed = "; ".join(f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}" for detail in details)
     return listed or first_line(error)
 
 
 def _evaluated(rows: pd.DataFrame | Path, expectations: list[Any], name: str) -> dict[str, Any]:
-    """The result, as built-ins."""
+    """Evaluate expectations and return the result as built-in types."""
     import great_expectations as gx
 
     suite = gx.ExpectationSuite(name=name, expectations=expectations)
@@ -183,14 +194,14 @@ def _evaluated(rows: pd.DataFrame | Path, expectations: list[Any], name: str) ->
 
 
 def _errors(got: dict[str, Any]) -> list[str]:
-    """What an expectation raised; Great Expectations keeps it flat, or by metric if a metric failed."""
+    """Return an expectation's errors; Great Expectations stores them flat, or by metric if a metric failed."""
     raised = got.get("exception_info") or {}
     infos = [raised] if "raised_exception" in raised else list(raised.values())
     return [str(info.get("exception_message")) for info in infos if info.get("raised_exception")]
 
 
 def _without_run(got: dict[str, Any]) -> dict[str, Any]:
-    """A result without what differs from one run to the next on the same data."""
+    """Return a result without the parts that differ between runs on the same data."""
     config = got["expectation_config"]
     config = {**config, "kwargs": {key: value for key, value in config["kwargs"].items() if key != "batch_id"}}
     errors = _errors(got)
@@ -202,8 +213,8 @@ def _without_run(got: dict[str, Any]) -> dict[str, Any]:
     return {**got, "expectation_config": config, "exception_info": info}
 
 
-def _record(wanted: Expectation, got: dict[str, Any], columns: list[str]) -> dict[str, Any]:
-    ((kind, kwargs),) = wanted.items()
+def _record(expectation: Expectation, got: dict[str, Any], columns: list[str]) -> dict[str, Any]:
+    ((kind, kwargs),) = expectation.items()
     errors = _errors(got)
     return {
         "expectation": kind,
@@ -216,14 +227,14 @@ def _record(wanted: Expectation, got: dict[str, Any], columns: list[str]) -> dic
 
 
 def _failure(error: str, kwargs: dict[str, Any], columns: list[str]) -> str:
-    """Why an expectation could not run, with the column that may be meant."""
+    """Return why an expectation could not run, and suggest a column if the name is unknown."""
     missing = next((value for key, value in kwargs.items() if key.startswith("column") and value not in columns), None)
     suggestion = f" ({did_you_mean(missing, columns)})" if isinstance(missing, str) else ""
     return error.splitlines()[0][:MAX_ERROR] + suggestion
 
 
 def observed(details: dict[str, Any]) -> str:
-    """What an expectation found, from the `result` of Great Expectations."""
+    """Describe an expectation's finding, from Great Expectations' `result`."""
     if "unexpected_count" in details:
         share = (details.get("unexpected_percent") or 0) / 100
         counts = f"{details['unexpected_count']:,} of {details['element_count']:,} rows unexpected ({share:.2%})"

@@ -1,7 +1,7 @@
-"""What Great Expectations needs of SQLAlchemy to compute on DuckDB: a dialect for one view on a Parquet file.
+"""The SQLAlchemy dialect through which Great Expectations computes on DuckDB: one view of a Parquet file.
 
-The one of `duckdb-engine` does not serve it: Great Expectations fetches after the connection was returned, when DuckDB
-has no rows any more, and its reflection asks for a table of PostgreSQL that DuckDB does not have.
+The dialect of `duckdb-engine` does not work: Great Expectations fetches rows after the connection was returned, when
+DuckDB no longer has them, and the dialect's reflection reads a PostgreSQL table that DuckDB does not have.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sqlalchemy.engine.default import DefaultDialect, DefaultExecutionContext
 from sqlalchemy.sql.compiler import IdentifierPreparer
 
 VIEW = "rows"
-MEMORY = "1GB"  # beyond, DuckDB spills to the temporary folder
+MEMORY = "1GB"  # beyond it, DuckDB spills to the temporary folder
 TYPES = {
     "BIGINT": types.BigInteger,
     "INTEGER": types.Integer,
@@ -44,11 +44,11 @@ class _Fetched(DefaultExecutionContext):
 
 
 class _Quoting(IdentifierPreparer):
-    illegal_initial_characters = set(printable)  # so that every name is quoted: a column may be called `at`
+    illegal_initial_characters = set(printable)  # quotes every name: a column may be called `at`
 
 
 class Dialect(DefaultDialect):
-    """DuckDB, as far as expectations go."""
+    """The part of a DuckDB dialect that expectations need."""
 
     name, driver = "duckdb", "glue"
     default_paramstyle = "qmark"
@@ -59,58 +59,58 @@ class Dialect(DefaultDialect):
 
     @classmethod
     def import_dbapi(cls) -> Any:
-        """DuckDB's own DB-API."""
+        """Return DuckDB's own DB-API."""
         return duckdb
 
     def connect(self, *words: Any, **named: Any) -> Any:
-        """A connection whose text without a zone is UTC.
+        """Connect, with UTC as the time zone, and without the optimizer that uses Parquet statistics.
 
-        The statistics of a Parquet file leave out NaN, and DuckDB, which trusts them, would not look for it.
+        These statistics leave out NaN, and DuckDB, which trusts them, would not look for it.
         """
         connection = super().connect(*words, **named)
         connection.execute("SET TimeZone = 'UTC'; SET disabled_optimizers = 'statistics_propagation'")
         return connection
 
     def create_connect_args(self, url: Any) -> Any:
-        """The database file, and where to spill."""
+        """Return the database file and DuckDB's settings."""
         config = {"memory_limit": MEMORY, "temp_directory": str(Path(url.database).parent)}
         return [url.database], {"read_only": True, "config": config}
 
     def has_table(self, connection: Any, table_name: str, schema: str | None = None, **named: Any) -> bool:
-        """Is it the view?"""
+        """Check whether the table is the view."""
         return table_name == VIEW
 
     def get_columns(self, connection: Any, table_name: str, schema: str | None = None, **named: Any) -> Any:
-        """Those of the view."""
+        """Return the view's columns."""
         found = connection.exec_driver_sql(f'DESCRIBE "{VIEW}"').fetchall()
         return [{"name": row[0], "type": TYPES.get(row[1], types.NullType)(), "nullable": True} for row in found]
 
     def get_schema_names(self, connection: Any, **named: Any) -> list[str]:
-        """DuckDB's default."""
+        """Return DuckDB's default schema."""
         return ["main"]
 
     def get_table_names(self, connection: Any, schema: str | None = None, **named: Any) -> list[str]:
-        """There is only the view."""
+        """Return no tables: there is only the view."""
         return []
 
     def get_view_names(self, connection: Any, schema: str | None = None, **named: Any) -> list[str]:
-        """There is only the view."""
+        """Return the only view."""
         return [VIEW]
 
     def get_pk_constraint(self, connection: Any, table_name: str, schema: str | None = None, **named: Any) -> Any:
-        """A view has none."""
+        """Return no primary key: a view has none."""
         return {"constrained_columns": [], "name": None}
 
     def do_commit(self, dbapi_connection: Any) -> None:
-        """Nothing is written."""
+        """Do nothing: the connection is read-only."""
 
     def do_rollback(self, dbapi_connection: Any) -> None:
-        """Nothing is written."""
+        """Do nothing: the connection is read-only."""
 
 
 @contextmanager
 def database(path: Path) -> Iterator[str]:
-    """The address of a database whose view is the rows of a Parquet file; NaN is null, as it is in pandas."""
+    """Create a database with a view of a Parquet file, and yield its URL; NaN is null, as in pandas."""
     registry.register("duckdb.glue", __name__, "Dialect")
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "rows.duckdb"

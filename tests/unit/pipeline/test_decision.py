@@ -180,9 +180,9 @@ def test_the_plot_is_drawn_for_two_classes() -> None:
     decided = replace(SCHEMA, decision=Decision("f1", 0.3125))
     drawn = plots.of_threshold(decided, costs, truth, probability)
     assert list(drawn) == ["threshold"] and drawn == plots.of_threshold(decided, costs, truth, probability)
-    for text in ("Threshold of yes", "precision", "recall", "cost of a row", "0.3125"):
+    for text in ("Threshold of yes", "precision", "recall", "cost per row", "0.3125"):
         assert f">{text}<" in drawn["threshold"]
-    assert ">cost of a row<" not in plots.of_threshold(decided, None, truth, probability)["threshold"]
+    assert ">cost per row<" not in plots.of_threshold(decided, None, truth, probability)["threshold"]
     assert ">0.5<" in plots.of_threshold(SCHEMA, costs, truth, probability)["threshold"]
     assert ">0.5<" in plots.of_threshold(SCHEMA, None, truth, probability)["threshold"]
     assert plots.of_threshold(replace(SCHEMA, task="multiclass"), None, truth, probability) == {}

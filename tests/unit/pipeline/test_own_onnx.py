@@ -137,13 +137,13 @@ def test_it_is_kept_packaged_and_copied(tmp_path: Path) -> None:
 WRONG = {
     "no column": (
         "float[N] d) => (float[N] p) { p = Sigmoid(d) }",
-        "'d' (float) is no column; there are a, b, c",
+        "'d' (float) is not a column; the columns are a, b, c",
     ),
     "type": (
         "float[N] town) => (float[N] p) { p = Sigmoid(town) }",
-        "'town' takes float, and the column is text",
+        "'town' takes float, but the column is text",
     ),
-    "width": ("float[N, 4] number) => (float[N, 4] p) { p = Sigmoid(number) }", "has 4 columns, and the table has 3"),
+    "width": ("float[N, 4] number) => (float[N, 4] p) { p = Sigmoid(number) }", "has 4 columns, but the table has 3"),
     "axes": ("float[N, 3, 1] number) => (float[N, 3, 1] p) { p = Sigmoid(number) }", "input 'number' has 3 axes"),
     "rows": ("float[8, 3] number) => (float[8, 3] p) { p = Sigmoid(number) }", "takes exactly 8 rows"),
     "classes": ("float[N, 3] number) => (float[N, 3] p) { p = Softmax(number) }", "there are 2 classes: [0, 1]"),
@@ -198,7 +198,7 @@ def test_a_file_must_say_which_class_is_which(tmp_path: Path) -> None:
 
 def test_what_is_no_model(tmp_path: Path) -> None:
     for given in (b"no model", tmp_path / "absent.onnx", b""):
-        with pytest.raises(GlueError, match=r"is no ONNX model|is not there"):
+        with pytest.raises(GlueError, match=r"is not an ONNX model|does not exist"):
             checked(given, THREE)
     old = model(SOFTMAX, head='<ir_version: 7, opset_import: ["" : 11]>')
     with pytest.raises(GlueError, match="has opset 11"):
@@ -207,7 +207,7 @@ def test_what_is_no_model(tmp_path: Path) -> None:
         "float[N] a) => (float[N] p) { p = com.microsoft.Gelu(a) }",
         head='<ir_version: 8, opset_import: ["" : 18, "com.microsoft" : 1]>',
     )
-    with pytest.raises(GlueError, match="operators that are not of ONNX"):
+    with pytest.raises(GlueError, match="operators that are not part of ONNX"):
         checked(foreign, TWO)
 
 

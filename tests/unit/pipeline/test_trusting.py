@@ -252,7 +252,7 @@ def test_a_module_of_the_project_has_no_name_of_an_installed_one(project: Path, 
 
 def test_what_cannot_be_kept_at_all_is_told_before_the_fit(project: Path) -> None:
     config = config_of(project, "make_pipeline(own_steps.Clip(low=(n for n in [1])), LogisticRegression())", [])
-    with pytest.raises(ToolError, match=r"^the model cannot be kept in skops form: "):
+    with pytest.raises(ToolError, match=r"^the model cannot be stored in skops format: "):
         train.train(config, project)
     assert fits() == []
 
