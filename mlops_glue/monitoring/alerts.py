@@ -1,8 +1,8 @@
-"""Alerts: one when an incident begins, one when it becomes worse, one when it is over.
+"""Alerts: sent when an incident begins, when it becomes worse, and when it is resolved.
 
-Which incidents are open is kept in a tag of the registered model, where every machine finds it. An alert counts as sent
-once a channel has taken it: one that reached nobody is due again in the next run. So is one that the registry could not
-note: it may come twice, and is not lost. The caller holds the monitor's lock.
+Open incidents are stored in a tag of the registered model, so that all machines share them. An alert counts as sent
+once a channel accepted it; an alert that no channel accepted is due again in the next run. If the registry cannot
+record an alert, it may be sent twice, but is not lost. The caller holds the monitor's lock.
 """
 
 from __future__ import annotations
@@ -33,26 +33,26 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 Event = Literal["opened", "worse", "resolved", "test"]
-Findings = dict[str, Any]  # what `summary` gives
-Message = dict[str, Any]  # what `make_message` gives
-Send = Callable[[Message], None]  # takes a message; raises GlueError
+Findings = dict[str, Any]  # as `summary` returns it
+Message = dict[str, Any]  # as `make_message` returns it
+Send = Callable[[Message], None]  # sends a message; raises GlueError
 TRIES, FIRST_PAUSE_S = 3, 1.0
 TAG = "glue.alerts"  # of the registered model
-WORSE = 0.1  # more of the weight has drifted, or of the allowed drop is lost
-COLUMNS = 8  # of a message for programs
+WORSE = 0.1  # the increase in severity that is reported as worse
+COLUMNS = 8  # in a message for programs
 
 
 class Incident(BaseModel):
-    """What has been sent about a model in one environment.
+    """The alerts sent about a model in one environment.
 
     Attributes:
-        open: the last verdict that was good or bad is bad.
+        open: whether the last conclusive verdict was bad.
         since: when the incident began, in ISO 8601.
-        announced: a channel has taken that it began.
-        event: of the last alert.
-        severity: of the last alert.
+        announced: whether a channel accepted the alert that it began.
+        event: the event of the last alert.
+        severity: the severity in the last alert.
         sent_at: when the last alert was sent.
-        missing: channels that have not taken the last alert.
+        missing: the channels that have not accepted the last alert.
     """
 
     open: bool = False
@@ -69,13 +69,13 @@ INCIDENTS = TypeAdapter(dict[str, Incident])  # by environment
 
 @dataclass(frozen=True)
 class Notified:
-    """What came of one run.
+    """The alerts of one run.
 
     Attributes:
-        event: of the alert that was due, or None.
+        event: the event of the alert that was due, or None.
         since: when the open incident began, in ISO 8601.
-        sent: channels that took an alert.
-        problems: channels that did not, and why.
+        sent: the channels that accepted an alert.
+        problems: the channels that did not, with the reason.
     """
 
     event: Event | None
@@ -85,10 +85,10 @@ class Notified:
 
 
 def channels(options: Alerts) -> dict[str, Send]:
-    """How to send to each channel of `monitor.alerts`, by its key in `glue.yaml` and the names of its variables.
+    """Return a send function for each channel of `monitor.alerts`, by its key in `glue.yaml` and its variables' names.
 
-    The URLs are secrets: they are looked up when they are used, and never printed. A kind of channel that needs a
-    package has its extra in `scaffold.workflows` too.
+    The URLs are secrets: they are resolved when they are used, and never printed. For a channel that needs a package,
+    `scaffold.workflows` contains the extra.
     """
     found: dict[str, Send] = {}
     for at, url in enumerate(options.channels):
@@ -120,9 +120,9 @@ def _by_webhook(where: str, hook: configs.Webhook, message: Message) -> None:
 
 
 def deliver(message: Message, to: dict[str, Send], seconds: float) -> dict[str, str | None]:
-    """Send to all at once; the problem of each channel, None where it took the message.
+    """Send to all channels in parallel. Return each channel's problem, or None if it accepted the message.
 
-    Each has three tries with growing pauses, and all of them together `seconds`: a channel that hangs costs no more.
+    Each channel has three attempts with increasing pauses. The time limit for all channels is `seconds`.
     """
     out: dict[str, str | None] = {}
     end = time.monotonic() + seconds
@@ -136,7 +136,7 @@ def deliver(message: Message, to: dict[str, Send], seconds: float) -> dict[str, 
                 return
             except GlueError as error:
                 problem = error.message
-            except Exception as error:  # of a channel's own library
+            except Exception as error:  # from a channel's own library
                 problem = type(error).__name__
             pause = FIRST_PAUSE_S * 2**at * random.uniform(0.5, 1)  # noqa: S311 - jitter
             if at + 1 == TRIES or time.monotonic() + pause > end:
@@ -150,21 +150,21 @@ def deliver(message: Message, to: dict[str, Send], seconds: float) -> dict[str, 
     for thread in threads:
         thread.join(max(end - time.monotonic(), 0))
     answers = dict(out)
-    return {name: answers.get(name, f"did not answer in {seconds:g} s") for name in to}
+    return {name: answers.get(name, f"did not answer within {seconds:g} s") for name in to}
 
 
 def alert(config: configs.Config, root: Path, store: Store, record: wording.Record, now: datetime) -> None:
-    """Send what is new to the channels, and add to the record what came of it."""
+    """Send the alerts that are due, and add the result to the record."""
     if not channels(config.monitor.alerts):
         return
     result = notify(config.monitor.alerts, summary(record, root), store, now)
     record["alert"] = vars(result)
     for problem in result.problems:
-        log.warning("warning: not sent: %s", problem)
+        log.warning("warning: alert not sent: %s", problem)
 
 
 def notify(options: Alerts, findings: Findings, store: Store, now: datetime) -> Notified:
-    """Send an alert where one is due, else the last one to the channels that have not taken it."""
+    """Send an alert if one is due, or else the last alert to the channels that have not accepted it."""
     model, env = findings["model"], findings["env"] or ""
     before = _incidents(store, model).get(env, Incident())
     incident = follow(before, findings)
@@ -189,7 +189,7 @@ def notify(options: Alerts, findings: Findings, store: Store, now: datetime) -> 
 
 
 def _incidents(store: Store, model: str) -> dict[str, Incident]:
-    """What the registry keeps, by environment."""
+    """Read the incidents from the registry, by environment."""
     try:
         return INCIDENTS.validate_json(store.get_model_tag(model, TAG) or "{}")
     except (GlueError, ValueError):
@@ -198,16 +198,16 @@ def _incidents(store: Store, model: str) -> dict[str, Incident]:
 
 
 def _keep(store: Store, model: str, env: str, incident: Incident) -> None:
-    """Note an incident in the registry; those of other environments stay."""
+    """Record an incident in the registry, without changing those of other environments."""
     try:
         incidents = _incidents(store, model) | {env: incident}
         store.set_model_tag(model, TAG, INCIDENTS.dump_json(incidents).decode())
     except GlueError as error:
-        log.warning("warning: the registry does not note the alert, which may be sent again: %s", error.message)
+        log.warning("warning: the alert was not recorded in the registry and may be sent again: %s", error.message)
 
 
 def follow(incident: Incident, findings: Findings) -> Incident:
-    """The incident after a verdict; one that is neither good nor bad (not enough data) changes nothing."""
+    """Return the incident after a verdict. An inconclusive verdict (not enough data) changes nothing."""
     if findings["verdict"] in wording.ALERTING and not incident.open:
         new = {"open": True, "since": findings["time"], "announced": False, "severity": 0.0, "missing": []}
         return incident.model_copy(update=new)
@@ -217,10 +217,10 @@ def follow(incident: Incident, findings: Findings) -> Incident:
 
 
 def due(incident: Incident, findings: Findings, now: datetime, cooldown: timedelta) -> Event | None:
-    """The alert that is due.
+    """Return the alert that is due.
 
-    Within the cooldown after an alert no other one says that something began or became worse. That an announced
-    incident is over is always sent.
+    Within the cooldown after an alert, no incident is opened and none is reported as worse. The end of an announced
+    incident is always reported.
     """
     if findings["verdict"] == "ok":
         return "resolved" if incident.open else None
@@ -234,7 +234,7 @@ def due(incident: Incident, findings: Findings, now: datetime, cooldown: timedel
 
 
 def after(incident: Incident, event: Event | None, findings: Findings, now: datetime, missing: list[str]) -> Incident:
-    """The incident once a channel has taken an alert, or the last one again; `missing` have not."""
+    """Return the incident after a channel accepted an alert, or the last one again. `missing` channels have not."""
     if event is None:
         return incident.model_copy(update={"missing": missing})
     is_open = event != "resolved"
@@ -243,7 +243,7 @@ def after(incident: Incident, event: Event | None, findings: Findings, now: date
 
 
 def summary(record: wording.Record, root: Path) -> Findings:
-    """What a run findings as a message has it: what drifted, by how much, where to look."""
+    """Return a run's findings for a message: the columns that drifted, by how much, and where to look."""
     current = [version for version in record["versions"] if not version["former"]]
     columns = [
         {"column": name, **{key: version["columns"][name][key] for key in ("distance", "threshold", "why")}}
@@ -270,7 +270,7 @@ def summary(record: wording.Record, root: Path) -> Findings:
 
 
 def _severity(record: wording.Record, share: float) -> float:
-    """The share of the weight that drifted, or a tenth of how many times the allowed drop was lost."""
+    """Return the share of the weight that drifted, or if it is larger, a tenth of the drop relative to the limit."""
     performance, lost = record["performance"], 0.0
     if performance is not None and performance["verdict"] == "performance":
         lost = (performance["worse"] or 0.0) / (performance["drop"] or 1.0) / 10
@@ -278,20 +278,20 @@ def _severity(record: wording.Record, share: float) -> float:
 
 
 def make_message(event: Event, findings: Findings, since: str | None) -> Message:
-    """A message: for people `title` and `text`, for programs all of it."""
+    """Build a message: `title` and `text` for people, and all values for programs."""
     model = findings["model"] + (f" in {findings['env']}" if findings["env"] else "")
-    what = {"performance": "performs worse", "drift": "drifts"}.get(findings["verdict"], "is as it was trained")
+    problem = {"performance": "performance dropped", "drift": "drift detected"}.get(findings["verdict"], "")
     title = {
-        "opened": f"{model} {what}",
-        "worse": f"{model}: worse since the last alert; it {what}",
-        "resolved": f"{model}: over, it {what}",
-        "test": f"{model}: a test of the alerts",
+        "opened": f"{model}: {problem}",
+        "worse": f"{model}: worse since the last alert: {problem}",
+        "resolved": f"{model}: resolved, back to normal",
+        "test": f"{model}: test alert",
     }[event]
     lines = [
         *findings["lines"],
         f"since {since}" if since else "",
         f"report: {findings['report']}",
-        f"look: {findings['look']}",
+        f"details: {findings['look']}",
     ]
     facts = {key: value for key, value in findings.items() if key != "lines"}
     text = "\n".join(line for line in lines if line)
@@ -299,7 +299,7 @@ def make_message(event: Event, findings: Findings, since: str | None) -> Message
 
 
 def send_test(options: Alerts, model: str, env: str | None, report: Path) -> dict[str, str | None]:
-    """Send a test to every channel; the problem of each, None where it took the message."""
+    """Send a test to every channel. Return each channel's problem, or None if it accepted the message."""
     findings = {"model": model, "env": env, "verdict": "ok", "report": str(report), "look": "glue monitor"}
-    lines = ["Nothing is wrong: this is a test of the alerts."]
+    lines = ["Nothing is wrong: this is a test alert."]
     return deliver(make_message("test", findings | {"lines": lines}, None), channels(options), options.timeout_s)

@@ -1,8 +1,8 @@
-"""Do the rows that a version answered, or its answers, have another distribution than what it was trained on?
+"""Drift of the rows that a version answered, and of its predictions, from the training data.
 
-The distances and their noise come from `mlops_glue.drift`; the limits of `monitor.drift` are applied here. A pull
-request's report judges tables by the same `DriftMonitor` (`tables.compared`), held against the base commit's table and
-with equal weights, so its rule is the monitor's, and its numbers are not.
+`mlops_glue.drift` measures the distances and their noise; the limits of `monitor.drift` are applied here. The pull
+request report compares tables with the same `DriftMonitor` (`tables.compared`), but with the base commit's table as the
+reference and with equal weights: the rule is the same, the numbers are not.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Array = np.ndarray[Any, Any]
-UNREADABLE = (ValueError, TypeError, NotImplementedError)  # Arrow's and NumPy's, of values of another type
+UNREADABLE = (ValueError, TypeError, NotImplementedError)  # from Arrow and NumPy, for values of another type
 PROBLEM_LENGTH = 120
-LEVEL = 0.95  # of no false alarm, over all columns of a window
-# The distance of so many rows differs from that of all by less than the 5,000 rows of a bundle's reference let it vary.
+LEVEL = 0.95  # probability of no false alarm, over all columns of a window
+# With this many rows, the sampling error is smaller than the noise from the 5,000 rows of a bundle's reference.
 COMPARED_ROWS, LEAST_ROWS, COMPARED_CELLS = 100_000, 5_000, 4_000_000
 
 
 @dataclass(frozen=True)
 class Version:
-    """A version of the model as the monitor needs it.
+    """A version of the model, with the data for monitoring it.
 
     Attributes:
-        number: in the registry.
-        schema: of its bundle.
-        reference: what it is compared with.
+        number: its number in the registry.
+        schema: the schema in its bundle.
+        reference: the reference to compare with.
         folder: its bundle.
     """
 
@@ -53,28 +53,28 @@ class Version:
 
     @classmethod
     def of(cls, number: int, folder: Path) -> Version:
-        """From its bundle.
+        """Read a version from its bundle.
 
         Raises:
-            DataError: the bundle has no reference, or one of another schema.
+            DataError: the bundle has no reference, or its reference has another schema.
         """
         schema = Schema.from_dict(files.read_json(folder / "schema.json"))
         return cls(number, schema, Reference.read(folder, schema), folder)
 
 
 class DriftMonitor:
-    """Rows that one version answered, read piece by piece, of which a random sample is compared with its reference.
+    """Compares a random sample of the rows that one version answered with its reference. Rows are added in pieces.
 
     Args:
-        version: the one that answered.
-        unlogged: columns that the prediction log leaves out or hides.
+        version: the version that answered.
+        unlogged: columns that the prediction log omits or hashes.
 
     Attributes:
-        rows: how many there are.
-        predictions: of these, with an answer of the version, or with null for one.
-        unanswered: rows for which the version had no answer.
+        rows: the number of rows.
+        predictions: the number of rows that have a prediction column.
+        unanswered: the number of rows whose prediction is missing or not finite.
         problems: why a raw column, or `prediction`, cannot be compared.
-        others: columns that the version does not know.
+        others: columns that the version does not use.
     """
 
     def __init__(self, version: Version, unlogged: frozenset[str] = frozenset()) -> None:
@@ -87,7 +87,7 @@ class DriftMonitor:
         self._inputs, self._predictions = RowSample(most), RowSample(most)
 
     def add(self, table: pa.Table) -> None:
-        """Count rows; a column that is missing or of another type is a problem of that column."""
+        """Add rows. A column that is missing or has another type is recorded in `problems`."""
         self.rows += table.num_rows
         names = set(table.column_names)
         known = {c.name for c in self.version.schema.columns} | {self.version.schema.target, "prediction"}
@@ -100,7 +100,7 @@ class DriftMonitor:
         self.add_predictions(table)
 
     def add_predictions(self, table: pa.Table) -> None:
-        """Count what the version answered, where the rows tell."""
+        """Add the predictions, if the rows contain them."""
         import pyarrow as pa
 
         if "prediction" in table.column_names:
@@ -111,20 +111,20 @@ class DriftMonitor:
         try:
             values = predictions(self.version.schema, self._predictions.draw(table))
         except UNREADABLE as error:
-            self.problems["prediction"] = f"is not what it was: {first_line(error, PROBLEM_LENGTH)}"
+            self.problems["prediction"] = f"has another type: {first_line(error, PROBLEM_LENGTH)}"
         else:
             if values is not None:
                 self._predictions.keep(pa.table({"prediction": values}))
 
     @property
     def knows_predictions(self) -> bool:
-        """Is there an answer to compare, or none to compare it with?"""
+        """Whether there are predictions to compare, or the reference has none."""
         if self.version.reference.prediction is None:
             return True
         return _difference(self.version.reference.prediction, self._predictions.table(), "prediction").known > 0
 
     def _encoded(self, table: pa.Table) -> pa.Table:
-        """The columns that can be read, as the model takes them."""
+        """Encode the columns that can be read."""
         import pyarrow as pa
 
         encoded: dict[str, Array] = {}
@@ -137,11 +137,11 @@ class DriftMonitor:
             except DataError as error:
                 self.problems[column.name] = error.message.partition(": ")[2][:PROBLEM_LENGTH]
             except UNREADABLE as error:
-                self.problems[column.name] = f"is not what it was: {first_line(error, PROBLEM_LENGTH)}"
+                self.problems[column.name] = f"has another type: {first_line(error, PROBLEM_LENGTH)}"
         return pa.table(encoded)
 
     def verdict(self, monitor: Monitor) -> dict[str, Any]:
-        """What the rows say: `verdict` is ok, drift or not enough data; the rest is why, column by column."""
+        """Return the verdict (`verdict` is ok, drift or not enough data), with the details of each column."""
         enough = self.rows >= monitor.min_rows
         columns, prediction = self._columns_compared(monitor.drift), self._prediction_compared(monitor.drift)
         if not enough:
@@ -169,9 +169,9 @@ class DriftMonitor:
     def _compare(
         self, reference: Distribution, rows: pa.Table | None, name: str, raw: str, drift: Drift
     ) -> dict[str, Any]:
-        """The verdict on an encoded column of a sample; where the raw one has a problem, that it drifted.
+        """Return the verdict on an encoded column of a sample. A raw column with a problem counts as drifted.
 
-        All of them and the prediction together have `LEVEL` (Bonferroni).
+        All columns and the prediction together have `LEVEL` (Bonferroni).
         """
         level = 1 - (1 - LEVEL) / (sum(len(c.inputs) for c in self._columns) + 1)
         verdict = compare(reference, _difference(reference, rows, name), drift, level)
@@ -194,7 +194,7 @@ class DriftMonitor:
         return self._compare(reference, self._predictions.table(), "prediction", "prediction", drift)
 
     def _weights(self, drift: Drift) -> dict[str, float]:
-        """Of the columns that are compared; they sum to 1."""
+        """Return the weights of the compared columns, which sum to 1."""
         names = [name for column in self._columns for name in column.inputs]
         given = self.version.reference.weights
         weights = {name: given.get(name, 0.0) if drift.weights == "importance" else 1.0 for name in names}
@@ -203,21 +203,21 @@ class DriftMonitor:
 
 
 def _difference(reference: Distribution, rows: pa.Table | None, name: str) -> Difference:
-    """The difference of a column; one that could not be read has no rows."""
+    """Return the difference of a column. A column that could not be read has no rows."""
     values = rows.column(name).to_numpy() if rows is not None and name in rows.column_names else np.empty(0)
     return reference.compare(values)
 
 
 def compare(reference: Distribution, difference: Difference, drift: Drift, level: float) -> dict[str, Any]:
-    """The verdict on a column.
+    """Return the verdict on a column.
 
-    Its threshold is the configured one, or what chance does with so few rows, whichever is greater.
+    Its threshold is the configured threshold, or the noise for this number of rows if that is larger.
 
     Args:
-        reference: what it is compared with.
-        difference: of the column from it.
+        reference: the distribution to compare with.
+        difference: the column's difference from the reference.
         drift: `monitor.drift`.
-        level: the probability with which chance stays below the threshold.
+        level: the probability that noise is below the threshold.
     """
     configured = drift.number if reference.method == "wasserstein" else drift.category
     threshold = max(configured, reference.noise(difference.known, level))
@@ -242,7 +242,7 @@ def compare(reference: Distribution, difference: Difference, drift: Drift, level
 
 
 def _nulls_drift(reference: Distribution, difference: Difference, drift: Drift, level: float) -> bool:
-    """Does the share of nulls differ by more than is configured, and by more than chance makes?"""
+    """Whether the share of nulls differs by more than the configured limit and by more than noise."""
     rows, reference_rows = difference.known + difference.nulls, reference.known + reference.nulls
     if not rows:
         return False
@@ -252,7 +252,7 @@ def _nulls_drift(reference: Distribution, difference: Difference, drift: Drift, 
 
 
 def answered(values: pa.ChunkedArray) -> Array:
-    """Which predictions of an Arrow column are answers: null is none, nor is a number that is not finite."""
+    """Return which predictions of an Arrow column are valid: not null, and finite if they are numbers."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

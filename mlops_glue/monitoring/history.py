@@ -1,4 +1,4 @@
-"""What each run of the monitor leaves: the whole verdict, a line of history, gauges."""
+"""The files that each monitoring run writes: the complete record, a line of history, and gauges."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ OF_RUN = ("env", "model", "rows", "verdict", "drift_share", "prediction_drift")
 OF_PERFORMANCE = ("metric", "value", "low", "high", "estimated", "labelled", "coverage")
 VERDICTS = ("ok", "drift", "performance", "not enough data")
 GAUGES = {
-    "run_timestamp_seconds": "When the monitor ran.",
-    "verdict": "1 for the verdict of the last run of the monitor.",
-    "rows": "Rows compared.",
-    "drift_share": "Share of the weight that drifted.",
-    "prediction_distance": "Distance of the predictions from the holdout's.",
-    "column_distance": "Distance of a column from what the version was trained on.",
-    "column_threshold": "Distance from which a column counts as drifted.",
+    "run_timestamp_seconds": "Time of the last monitoring run.",
+    "verdict": "1 for the verdict of the last monitoring run.",
+    "rows": "Number of rows compared.",
+    "drift_share": "Share of the column weight that drifted.",
+    "prediction_distance": "Distance of the predictions from the holdout predictions.",
+    "column_distance": "Distance of a column from the training data.",
+    "column_threshold": "Distance above which a column counts as drifted.",
     "column_null_share": "Share of nulls in a column.",
-    "performance": "The metric on the rows of the window; estimated where too few of them have a label.",
-    "performance_low": "The lower end of its 95 % interval.",
-    "performance_high": "The upper end of its 95 % interval.",
+    "performance": "Metric on the rows in the window; estimated if too few rows have a label.",
+    "performance_low": "Lower end of the metric's 95 % interval.",
+    "performance_high": "Upper end of the metric's 95 % interval.",
     "performance_holdout": "The same metric on the holdout.",
 }
 
 
 def keep(root: Path, record: Record) -> None:
-    """Write `latest.json`, add to the history, replace the gauges: each whatever becomes of the others.
+    """Write `latest.json`, the history and the gauges. A failure in one does not stop the others.
 
     Raises:
-        ToolError: the first that could not be written.
+        ToolError: a file could not be written; reports the first failure.
     """
     writes: dict[str, Callable[[], None]] = {
         layout.LATEST: partial(files.write_json, root / layout.LATEST, record),
@@ -48,8 +48,8 @@ def keep(root: Path, record: Record) -> None:
         try:
             write()
         except OSError as error:
-            message = f"{path}: what the monitor found is not kept: {first_line(error)}"
-            problem = problem or ToolError(message, hint=f"is there room, and may {path} be written?")
+            message = f"{path}: the monitoring result was not saved: {first_line(error)}"
+            problem = problem or ToolError(message, hint=f"check the free disk space and the permissions of {path}")
     if problem is not None:
         raise problem
 
@@ -65,12 +65,12 @@ def _add(path: Path, record: Record) -> None:
         "columns": {name: column["distance"] for name, column in main.items()},
     }
     path.parent.mkdir(exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:  # a line of its own, whatever a killed run has left of its
+    with path.open("a", encoding="utf-8") as file:  # starts a new line, in case a killed run left an incomplete one
         file.write(f"\n{json.dumps(files.json_value(line), ensure_ascii=False)}")
 
 
 def past(root: Path) -> Iterator[dict[str, Any]]:
-    """Every run so far, the oldest first. A line that a killed run has left torn is left out."""
+    """Yield all runs, oldest first. Incomplete lines from killed runs are skipped."""
     path = root / layout.HISTORY
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
         try:
@@ -81,7 +81,7 @@ def past(root: Path) -> Iterator[dict[str, Any]]:
 
 
 def gauges(record: Record) -> str:
-    """The run in Prometheus' text format, for node_exporter's textfile collector."""
+    """Return the run in Prometheus' text format, for node_exporter's textfile collector."""
     run = {"model": record["model"], "env": record["env"] or ""}
     samples = [("run_timestamp_seconds", run, record["time"].timestamp())]
     samples += [("verdict", {**run, "verdict": verdict}, float(verdict == record["verdict"])) for verdict in VERDICTS]

@@ -1,4 +1,4 @@
-"""Labels: the truth about what was served, once it is known, and its join with the prediction log."""
+"""Labels: the true values for served predictions, and their join with the prediction log."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, Any]
 WHERE = "monitor.labels"
-TRUTH, KNOWN = "glue_truth", "glue_label_time"  # what `join` adds to rows of the log
+TRUTH, KNOWN = "glue_truth", "glue_label_time"  # columns that `join` adds to rows of the log
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,10 @@ class Labels:
     """Labels, each with the key of its prediction.
 
     Attributes:
-        frame: columns `key` (text), `row` (of a request; 0 where the table does not say), `when` (UTC, NaT where it
-            does not say) and `truth` (text).
-        options: what `glue.yaml` says of them.
-        problems: what could not be taken, in words.
+        frame: columns `key` (text), `row` (in a request; 0 if the table has no such column), `when` (UTC; NaT if the
+            table has no such column) and `truth` (text).
+        options: `monitor.labels`.
+        problems: labels that were not used, in words.
     """
 
     frame: pd.DataFrame
@@ -46,19 +46,19 @@ class Labels:
 
     @property
     def log_column(self) -> str:
-        """The column of the log that the keys are of."""
+        """The column of the log that contains the keys."""
         return self.options.matches if self.options.id else str(self.options.entity)
 
 
 @dataclass(frozen=True)
 class Joined:
-    """Rows of the log whose truth is known.
+    """Rows of the log that have a label.
 
     Attributes:
-        table: those rows, with the columns `TRUTH` (text) and `KNOWN` (when the label was so, or null).
-        rows: how many the window has, with and without a label.
-        lag_s: median and 90th percentile of the seconds from a prediction to its label; None where no time is known.
-        problems: in words.
+        table: the rows, with the columns `TRUTH` (text) and `KNOWN` (the label's time, or null).
+        rows: the number of rows in the window, with and without a label.
+        lag_s: median and 90th percentile of the seconds from a prediction to its label; None if no time is known.
+        problems: problems with the labels, in words.
     """
 
     table: pa.Table | None
@@ -68,16 +68,16 @@ class Joined:
 
     @property
     def labelled(self) -> int:
-        """Rows with a label."""
+        """The number of rows with a label."""
         return self.table.num_rows if self.table is not None else 0
 
     @property
     def coverage(self) -> float:
-        """Share of the rows that have one."""
+        """The share of rows with a label."""
         return self.labelled / self.rows if self.rows else 0.0
 
     def in_words_of(self, schema: Schema) -> Joined:
-        """The same with the truth in the words of a model's classes, as a retraining is to learn it."""
+        """Return the same rows with the truth spelled like the model's classes, for retraining."""
         if self.table is None:
             return self
         at = self.table.column_names.index(TRUTH)
@@ -85,10 +85,10 @@ class Joined:
 
 
 def read(options: LabelTable, target: str, root: Path) -> Labels:
-    """The labels as `monitor.labels` says.
+    """Read the labels that `monitor.labels` configures.
 
     Raises:
-        ConfigError: a column is not there.
+        ConfigError: a column does not exist.
         GlueError: the table cannot be read.
     """
     import pandas as pd
@@ -111,9 +111,9 @@ def read(options: LabelTable, target: str, root: Path) -> Labels:
 
 
 def in_words_of(schema: Schema, values: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The truth as text in the words of the model's own classes: True, yes, 1.0 and 1 may mean the same.
+    """Return the truth as text, spelled like the model's classes: True, yes, 1.0 and 1 may mean the same.
 
-    A word that means none of them stays as it is. The truth of a regression is written with a decimal point.
+    A word that matches no class is not changed. The truth of a regression is written with a decimal point.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -155,7 +155,7 @@ def _to_number(schema: Schema) -> Callable[[str], str]:
 
 
 def as_number(word: str) -> float:
-    """Text as a number; NaN where it is none."""
+    """Convert text to a number; NaN if it is not a number."""
     try:
         return float(word)
     except ValueError:
@@ -163,12 +163,12 @@ def as_number(word: str) -> float:
 
 
 def word_of(label: Any) -> str:
-    """A class as `parsing.as_text` writes it."""
+    """Return a class in the spelling of `parsing.as_text`."""
     return str(label).removesuffix(".0") if isinstance(label, float) else str(label)
 
 
 def _labels(table: pa.Table, options: LabelTable, target: str, problems: list[str]) -> Labels:
-    """Each label once; of one thing with different truths none."""
+    """Return each label once. Contradictory labels are excluded."""
     import pandas as pd
 
     key = str(options.id or options.entity)
@@ -181,16 +181,16 @@ def _labels(table: pa.Table, options: LabelTable, target: str, problems: list[st
     distinct = known.drop_duplicates(["key", "row", *timed, "truth"])
     conflicting = distinct.duplicated(["key", "row", *timed], keep=False)
     if lost := len(frame) - len(known):
-        problems.append(f"{lost:,} of {len(frame):,} labels lack a key, a time or a truth: left out")
+        problems.append(f"{lost:,} of {len(frame):,} labels lack a key, a time or a true value: excluded")
     if again := len(known) - len(distinct):
         problems.append(f"{again:,} labels are duplicates: each counts once")
     if conflicting.any():
-        problems.append(f"{int(conflicting.sum()):,} labels contradict each other: left out")
+        problems.append(f"{int(conflicting.sum()):,} labels contradict each other: excluded")
     return Labels(distinct[~conflicting].reset_index(drop=True), options, problems)
 
 
 def _table(options: LabelTable, root: Path, needed: set[str], problems: list[str]) -> pa.Table | None:
-    """The table as it is; None where a folder has none yet. A file of a folder that cannot be read is a problem."""
+    """Read the table; None if the folder is still empty. Files in the folder that cannot be read are problems."""
     import pyarrow as pa
 
     if options.url is not None:
@@ -211,17 +211,17 @@ def _table(options: LabelTable, root: Path, needed: set[str], problems: list[str
                 parts.append(_as_words(file, needed, keys))
             except DataError as error:
                 refused.append(error)
-                problems.append(f"{error.message}: left out")
+                problems.append(f"{error.message}: excluded")
         if refused and not parts:
             raise combined(refused)
         return pa.concat_tables(parts, promote_options="default") if parts else None
     if not path.is_file():
-        raise DataError(f"{WHERE}.path: {options.path} is not there", hint="it is relative to the project")
+        raise DataError(f"{WHERE}.path: {options.path} does not exist", hint="the path is relative to the project")
     return tables.read_table(path, keys)
 
 
 def _as_words(file: Path, needed: set[str], keys: list[str]) -> pa.Table:
-    """The needed columns as text: one file may take for numbers, dates or times what another does not."""
+    """Return the needed columns as text, because inferred types may differ between files."""
     import pyarrow as pa
 
     table = tables.read_table(file, keys)
@@ -233,13 +233,13 @@ def _as_words(file: Path, needed: set[str], keys: list[str]) -> pa.Table:
 
 
 def _key(values: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
-    """A column of keys as text.
+    """Return a column of keys as text.
 
     Raises:
-        DataError: it has no text, or does not tell keys apart.
+        DataError: it cannot be converted to text, or different keys would become equal.
     """
     if parsing.inexact_integer(values) is not None:
-        raise DataError(f"column {name!r} holds a key that {INEXACT_INTEGER}")
+        raise DataError(f"column {name!r} contains a key that {INEXACT_INTEGER}")
     return column_as_text(values, name)
 
 
@@ -249,7 +249,7 @@ def _whole(values: pa.ChunkedArray) -> Array:
     try:
         return np.asarray(values.cast(pa.int64()).to_pandas())
     except pa.ArrowInvalid:
-        raise ConfigError([f"{CONFIG} {WHERE}.row: holds {values.type}, not whole numbers"]) from None
+        raise ConfigError([f"{CONFIG} {WHERE}.row: must contain whole numbers ({values.type})"]) from None
 
 
 def _times(values: pa.ChunkedArray) -> Array:
@@ -260,10 +260,11 @@ def _times(values: pa.ChunkedArray) -> Array:
 
 
 def join(labels: Labels, pieces: Iterable[pa.Table]) -> Joined:
-    """The rows of the log that have a label, in memory that grows with the labels and not with the log.
+    """Return the rows of the log that have a label. Memory grows with the labels, not with the log.
 
-    A label by id is of the one prediction with that id. One by entity and time is of every prediction of the entity at
-    or before that time and after the label before; one by entity alone of all of them.
+    A label with an id belongs to the prediction with that id. A label with an entity and a time belongs to every
+    prediction for the entity since the previous label, up to that time. A label with only an entity belongs to all
+    predictions for the entity.
 
     Raises:
         ConfigError: the log does not have the column.
@@ -286,8 +287,8 @@ def join(labels: Labels, pieces: Iterable[pa.Table]) -> Joined:
     if table is None or not table.num_rows:
         if rows and len(frame):
             problems.append(
-                f"none of {len(frame):,} labels matches a prediction of this window: "
-                f"is {options.id or options.entity!r} the log's {labels.log_column!r}?"
+                f"none of {len(frame):,} labels matches a prediction in this window: "
+                f"does {options.id or options.entity!r} contain the values of the log's {labels.log_column!r}?"
             )
         return Joined(None, rows, None, problems)
     log = pd.DataFrame({"key": as_text(table.column(labels.log_column)).to_pandas()})
@@ -298,7 +299,7 @@ def join(labels: Labels, pieces: Iterable[pa.Table]) -> Joined:
     elif options.timestamp:
         found = _of_entities(frame, log)
         if found.empty:
-            problems.append(f"none of {len(frame):,} labels counts: all are older than the predictions of their entity")
+            problems.append(f"none of {len(frame):,} labels is used: all are older than their entity's predictions")
     else:
         found = log.merge(frame, on="key")
     found = found.sort_values("at")
@@ -312,29 +313,29 @@ def join(labels: Labels, pieces: Iterable[pa.Table]) -> Joined:
 
 
 def _of_requests(labels: Labels, log: pd.DataFrame, problems: list[str]) -> pd.DataFrame:
-    """Predictions with the label of their request and row; of several with the same id the last one."""
+    """Return predictions with the label of their request and row; if several have the same id, the last one."""
     if labels.options.row is None:
         several = log.groupby(["key", "time"])["row"].transform("size") > 1
         log = log[~several]
         if several.any():
             problems.append(
-                f"{int(several.sum()):,} predictions are of requests with several rows: left out; {WHERE}.row names "
-                "the column that says of which"
+                f"{int(several.sum()):,} predictions belong to requests with several rows: excluded; "
+                f"to match them, set {WHERE}.row to the column with the row number"
             )
     found = log.merge(labels.frame, on=["key", "row"])
     last = found.sort_values("time", kind="stable").drop_duplicates(["key", "row"], keep="last")
     asked = int(labels.frame["key"].isin(log["key"]).sum())
     if labels.options.row is not None and asked > len(last):
         problems.append(
-            f"{asked - len(last):,} labels name a row that their request does not have: are rows counted from 0?"
+            f"{asked - len(last):,} labels have a row number that their request does not have: are rows counted from 0?"
         )
     if again := len(found) - len(last):
-        problems.append(f"{again:,} predictions have the id of a later one: the last one counts")
+        problems.append(f"{again:,} predictions have the same id as a later prediction: only the last one is used")
     return last
 
 
 def _of_entities(frame: pd.DataFrame, log: pd.DataFrame) -> pd.DataFrame:
-    """Predictions with the first label of their entity at or after them."""
+    """Return predictions with the first label of their entity at or after them."""
     import pandas as pd
 
     truth = frame.assign(when=frame["when"].astype("datetime64[us]")).sort_values("when", kind="stable")

@@ -1,4 +1,4 @@
-"""What was served in a window, by the version that answered: rows to measure drift on, and the performance."""
+"""The served rows in a window, by version, with their drift monitor and performance."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class VersionRows:
-    """The rows of a window that one version answered, with a sample of them for the page."""
+    """The rows in a window that one version answered, with a sample for the page."""
 
     monitor: DriftMonitor
     sample: pa.Table
@@ -45,15 +45,15 @@ class VersionRows:
 
 @dataclass
 class Observed:
-    """The rows of a window.
+    """The rows in a window.
 
     Attributes:
         since: the window's beginning, if it has one.
         until: its end.
-        problems: what could not be taken, in words.
-        versions: the one with the most rows first.
-        labelled: rows of the log with their truth, a table for each version.
-        failed: what could not be compared or measured.
+        problems: rows and labels that were not used, in words.
+        versions: the versions, most rows first.
+        labelled: rows of the log with their labels, a table for each version.
+        failed: the errors in comparisons and measurements.
     """
 
     since: datetime | None
@@ -64,14 +64,14 @@ class Observed:
     failed: list[Exception] = field(default_factory=list)
 
     def fail(self, error: Exception) -> None:
-        """Note an error, which several versions may have in common, once."""
+        """Record an error, once even if several versions have it."""
         if str(error) not in map(str, self.failed):
             self.failed.append(error)
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where versions come from: the registry, a project and its config, and a folder for the bundles."""
+    """The source of versions: the registry, a project and its config, and a folder for bundles."""
 
     store: Store
     root: Path
@@ -79,12 +79,12 @@ class Source:
     scratch: Path
 
     def number(self, version: int | None) -> int:
-        """The version that is asked for, which must exist, or the champion; in an outage the last known one."""
+        """Return the requested version, which must exist, or the champion; in an outage the last known champion."""
         try:
             number = chosen_version(self.store, self.root, self.config, version)[1]
         except Unreachable:
             if version is not None:
-                return version  # its bundle is known here, or it cannot be loaded
+                return version  # `load` fails if its bundle is not stored here
             if (last := known.champion(self.root, self.config)) is None:
                 raise
             return last.version
@@ -93,10 +93,10 @@ class Source:
         return number
 
     def load(self, number: int) -> Version:
-        """A version with its reference.
+        """Load a version with its reference.
 
         Raises:
-            DataError: it cannot be compared with.
+            DataError: the version has no usable reference.
         """
         folder = self.scratch / f"v{number}"
         folder.mkdir(exist_ok=True)
@@ -105,10 +105,10 @@ class Source:
             check_table(bundle)
             return Version.of(number, bundle)
         except GlueError as error:
-            raise DataError(f"v{number} cannot be compared with: {error.message}", hint=error.hint) from error
+            raise DataError(f"v{number} cannot be used for comparison: {error.message}", hint=error.hint) from error
 
     def _bring(self, number: int, folder: Path) -> Path:
-        """The bundle from the registry, which is kept; in an outage the one that is kept."""
+        """Fetch the bundle from the registry and store a copy; in an outage, use the stored copy."""
         try:
             bundle = brought(self.store, self.root, self.config.model_name, number, folder)
         except Unreachable:
@@ -120,15 +120,15 @@ class Source:
 
 
 def observe_log(source: Source, window: Window, only: int | None) -> Observed:
-    """What was answered in the window, by all versions or one.
+    """Observe the answered rows in the window, for all versions or one.
 
-    A version that cannot be compared with does not hide that another one drifts; nor do labels that cannot be read.
+    A version that cannot be compared, or labels that cannot be read, do not hide the drift of another version.
 
     Raises:
         GlueError: nothing in the window can be compared.
     """
     if only is not None:
-        source.number(only)  # raises where there is no such version
+        source.number(only)  # raises if there is no such version
     window.resolve_start(only)
     observed = Observed(window.since, window.until, window.problems)
     by_version = {number: own for number, own in window.files().items() if only in (None, number)}
@@ -142,7 +142,7 @@ def observe_log(source: Source, window: Window, only: int | None) -> Observed:
     if observed.failed and not observed.versions:
         raise observed.failed[0]
     if not observed.versions and window.problems:
-        raise DataError(window.problems[0], hint="nothing in the window can be compared, so nothing is known")
+        raise DataError(window.problems[0], hint="nothing in the window can be compared, so there is no verdict")
     observed.versions.sort(key=lambda rows: -rows.monitor.rows)
     known = _labels(source, observed)
     for rows in observed.versions:
@@ -154,7 +154,7 @@ def observe_log(source: Source, window: Window, only: int | None) -> Observed:
 
 
 def _version_rows(source: Source, window: Window, number: int, files: list[File]) -> VersionRows | None:
-    """The rows of one version; None where it has none, or too few and cannot be compared with."""
+    """Return the rows of one version; None if it has none, or has few and cannot be compared."""
     log = source.config.serve.log
     try:
         version = source.load(number)
@@ -163,7 +163,7 @@ def _version_rows(source: Source, window: Window, number: int, files: list[File]
         if rows >= source.config.monitor.min_rows:
             raise
         if rows:
-            window.problems.append(f"{rows} rows are left out: {error.message}")
+            window.problems.append(f"{rows} rows are excluded: {error.message}")
         return None
     monitor, sample = DriftMonitor(version, frozenset([*log.omit, *log.hash])), RowSample(PAGE_ROWS)
     for piece in window.pieces(files):
@@ -174,7 +174,7 @@ def _version_rows(source: Source, window: Window, number: int, files: list[File]
 
 
 def _labels(source: Source, observed: Observed) -> Labels | None:
-    """The labels; None where there are none, or they cannot be read."""
+    """Read the labels; None if none are configured, or they cannot be read."""
     config = source.config
     if config.monitor.labels is None:
         return None
@@ -193,14 +193,14 @@ def _performance(
     known: Labels | None,
     observed: Observed,
 ) -> dict[str, Any] | None:
-    """By labels where there are enough, else estimated from a sample of the rows; None where there is no holdout."""
+    """Measure performance with enough labels, or else estimate it from a sample of rows; None without a holdout."""
     version, config = rows.version, source.config
     if trained_elsewhere(version):
         return None
     answers = ["prediction", *(f"probability_{label}" for label in version.schema.labels or [])]
     joined, sample = Joined(None, rows.monitor.rows), RowSample(performance.ESTIMATED_ROWS)
     if known is not None:
-        learns = config.monitor.on_alert and config.monitor.retrain.data == "append"  # from whole rows
+        learns = config.monitor.on_alert and config.monitor.retrain.data == "append"  # needs all columns
         needed = [*answers, "glue_request_id", "glue_row", "glue_time", known.log_column]
         joined = labels.join(known, window.pieces(files, None if learns else needed))
     if joined.table is not None:
@@ -213,12 +213,12 @@ def _performance(
 
 
 def trained_elsewhere(version: Version) -> bool:
-    """Is there no holdout that the performance could be compared with?"""
+    """Whether glue did not train the version, so that there is no holdout to compare performance with."""
     return bool(read_json(version.folder / "parity.json").get("adopted"))
 
 
 def observe_table(source: Source, path: Path, number: int | None, now: datetime) -> Observed:
-    """Rows of any table; where it does not hold what the model says of them, a sample of them is scored."""
+    """Observe the rows of a table. If it contains no predictions, a sample of its rows is scored."""
     from mlops_glue.scoring import Bundle
 
     tables.find_table(f"--current {path}", path)
@@ -235,8 +235,8 @@ def observe_table(source: Source, path: Path, number: int | None, now: datetime)
     observed = Observed(None, now, [])
     if not monitor.knows_predictions and monitor.problems:
         column, why = next(iter(monitor.problems.items()))
-        observed.problems.append(f"not scored, so no performance is known: {column}: {why}")
-        monitor.problems["prediction"] = "not known, as the rows cannot be scored"  # so it is not ok
+        observed.problems.append(f"not scored, so performance is unknown: {column}: {why}")
+        monitor.problems["prediction"] = "unknown, because the rows cannot be scored"  # so the verdict is not ok
     elif not monitor.knows_predictions:
         rows = bundle.scored(rows, rows, where=str(path))
         monitor.add_predictions(rows)

@@ -1,8 +1,8 @@
-"""Does a model still perform as on its holdout? Measured by labels; estimated until there are enough of them.
+"""Performance of a served model compared with its holdout: measured with labels, or estimated if there are too few.
 
-The estimate takes labels as drawn from the calibrated probabilities (confidence-based performance estimation: Kivimäki,
-Białek, Kuberski and Nurminen 2025, arXiv:2505.05295). It sees what other inputs do to the performance. It does not see
-that the truth behind equal inputs has changed: that takes labels.
+The estimate draws labels from the calibrated probabilities (confidence-based performance estimation: Kivimäki, Białek,
+Kuberski and Nurminen 2025, arXiv:2505.05295). It detects the effect of changed inputs on performance. It does not
+detect that the truth for the same inputs has changed: this requires labels.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Array = np.ndarray[Any, Any]
-ESTIMATED_ROWS = 20_000  # of a window
+ESTIMATED_ROWS = 20_000  # in the sample for an estimate
 UNKNOWN_CLASS = "?"  # a class that the model does not know
 
 
 def of_version(config: Config, root: Path, version: Version, joined: Joined, rows: pa.Table | None) -> dict[str, Any]:
-    """The performance of a version, estimated from `rows` where few labels are known, and the drift of its target."""
+    """Return a version's performance, estimated from `rows` if there are too few labels, and its label drift."""
     options, metric, own = config.monitor.performance, config.promote.metric, None
     name = options.metric or metric
     if name is not None and (definition := measures.definition(config, version.schema, root, name)) is not None:
@@ -49,40 +49,41 @@ def performance(
     sampled: pa.Table | None,
     own: tuple[metrics.Metric, str] | None = None,
 ) -> dict[str, Any]:
-    """How a version performs in a window, and how it did on its holdout.
+    """Return a version's performance in a window, compared with its holdout.
 
     Args:
-        schema: of the version.
+        schema: the version's schema.
         folder: its bundle.
         options: `monitor.performance`.
-        metric: of `promote`, where `options` names none; None: the task's first.
-        joined: the rows whose truth is known.
-        sampled: rows of the window with `prediction` and `probability_...`, to estimate from.
-        own: the metric of that name with its definition, where the name alone does not say what it is.
+        metric: `promote.metric`, used if `options` has no metric; None: the task's first metric.
+        joined: the rows with labels.
+        sampled: rows in the window with `prediction` and `probability_...`, for an estimate.
+        own: the project's own metric with its definition.
 
     Returns:
-        `verdict` is ok, performance (it became worse), or not enough data; `estimated` says that no label went into
-        `value`, `low` and `high`; `worse` is the difference from the holdout, positive where it is worse.
+        `verdict` is ok, performance (it became worse), or not enough data; `estimated` is true if `value`, `low` and
+        `high` are estimated without labels; `worse` is the difference from the holdout, positive if it is worse.
 
     Raises:
-        DataError: the bundle does not have the metric of its holdout, or it was another one of that name.
+        DataError: the bundle does not have the metric on its holdout, or the metric's definition has changed.
     """
     path = folder / layout.HOLDOUT
     if not path.is_file():
-        raise DataError(f"{path.name}: the bundle has none", hint="glue run, with this glue")
+        raise DataError(f"{path.name}: missing from the bundle", hint="glue run, with this version of glue")
     before = files.read_json(path)
     name = options.metric or metric or metrics.default(schema.task)
     if name not in before["metrics"]:
-        raise DataError(f"monitor.performance: the version was not evaluated by {name}", hint="evaluate.metrics")
+        problem = f"monitor.performance: the version was not evaluated with {name}"
+        raise DataError(problem, hint="add it to evaluate.metrics, then glue run")
     if own is not None and before["metrics"][name].get("definition") != own[1]:
-        problem = f"monitor.performance: {name} is not what it was when the version was evaluated"
-        raise DataError(problem, hint="glue run makes a version that is measured by what it is now")
+        problem = f"monitor.performance: the definition of {name} has changed since the version was evaluated"
+        raise DataError(problem, hint="glue run, which evaluates a new version with the current definition")
     found = own[0] if own is not None else metrics.find(schema.task, name)
     if found is None:
-        raise DataError(f"monitor.performance: {name} is no metric of a {schema.task} task")
+        raise DataError(f"monitor.performance: {name} is not a metric for {schema.task}")
     if found.of_count:
-        problem = f"monitor.performance: {name} is of so many rows, and a window has more or fewer than the holdout"
-        raise DataError(problem, hint="monitor: {performance: {metric: precision_at_5%}}, in evaluate.metrics too")
+        problem = f"monitor.performance: {name} depends on the number of rows, which differs between window and holdout"
+        raise DataError(problem, hint="use a share, as in precision_at_5%, here and in evaluate.metrics")
     record: dict[str, Any] = {
         "metric": name,
         "labelled": joined.labelled,
@@ -110,14 +111,16 @@ def _measured(
     truth, known = truths(schema, table.column(TRUTH))
     new = 1 - float(known.mean())
     if new:
-        kind = "classes that the model does not know" if schema.labels is not None else "no numbers"
+        kind = "classes that the model does not know" if schema.labels is not None else "not numbers"
         examples = ", ".join(sorted(map(repr, set(table.column(TRUTH).filter(~known).to_pylist())))[:3])
         if schema.labels is not None:
             examples += f"; it knows {', '.join(repr(word_of(label)) for label in schema.class_order[:5])}"
-        problems.append(f"{int((~known).sum()):,} of {len(known):,} labels are {kind} ({examples}): left out of {name}")
+        problems.append(
+            f"{int((~known).sum()):,} of {len(known):,} labels are {kind} ({examples}): excluded from {name}"
+        )
     answers = usable(schema, table)
     if lost := int((known & ~answers).sum()):
-        problems.append(f"to {lost:,} of {len(known):,} labelled rows the model had no answer: left out of {name}")
+        problems.append(f"the model could not score {lost:,} of {len(known):,} labelled rows: excluded from {name}")
     known = known & answers
     measured = truth[known], *outcome(schema, table.filter(known))
     value = metrics.compute(metric, *measured) if known.any() else float("nan")
@@ -126,7 +129,7 @@ def _measured(
         samples = bootstrap.bootstrap(metric, *measured, 0)
         low, high = bootstrap.interval(value, samples, len(measured[0]), LEVEL, whole=metric.whole)
     else:
-        problems.append(f"{name} is not defined on these labels: a class is missing")
+        problems.append(f"{name} is undefined on these labels: a class is missing")
     worse = worsened(metric.higher_is_better, (value, low, high), before)
     bad = new > options.drop or (worse is not None and worse[0] > options.drop and worse[1] > 0)
     verdict = "performance" if bad else "ok" if worse is not None else "not enough data"
@@ -137,12 +140,12 @@ def _measured(
 def worsened(
     higher_is_better: bool, now: tuple[float, float, float], before: dict[str, Any]
 ) -> tuple[float, float] | None:
-    """By how much it became worse, and at least by how much: the two intervals are of independent rows."""
+    """Return the loss from the holdout, and its lower bound. The two intervals are from independent rows."""
     if np.isnan(now[0]) or before["value"] is None:
         return None
     sign = 1 if higher_is_better else -1
     difference = sign * (before["value"] - now[0])
-    # the side of each interval on which the other one lies
+    # the side of each interval that is nearer to the other one
     before_side = before["value"] - before["low"] if higher_is_better else before["high"] - before["value"]
     now_side = now[2] - now[0] if higher_is_better else now[0] - now[1]
     return difference, difference - float(np.hypot(before_side, now_side))
@@ -154,7 +157,7 @@ def _numbers(value: float, low: float, high: float) -> dict[str, float | None]:
 
 
 def truths(schema: Schema, values: pa.ChunkedArray) -> tuple[Array, Array]:
-    """Labels as text in the form that `metrics` takes, and which of them the model knows, each of shape (rows,)."""
+    """Convert labels to the form that `metrics` expects, and return which the model knows, each of shape (rows,)."""
     words = in_words_of(schema, values).to_pylist()
     if schema.labels is None:
         numbers = np.array([as_number(word) for word in words])
@@ -165,7 +168,7 @@ def truths(schema: Schema, values: pa.ChunkedArray) -> tuple[Array, Array]:
 
 
 def usable(schema: Schema, table: pa.Table) -> Array:
-    """Which rows have an answer of the model, of shape (rows,): one request may ask what overflows it."""
+    """Return which rows have a valid prediction, of shape (rows,). Some inputs may overflow the model."""
     names = [name for name in table.column_names if name == "prediction" or name.startswith("probability_")]
     has_answer = np.logical_and.reduce([answered(table.column(name)) for name in names])
     if schema.labels is not None:
@@ -175,7 +178,7 @@ def usable(schema: Schema, table: pa.Table) -> Array:
 
 
 def outcome(schema: Schema, table: pa.Table) -> tuple[Array, Array | None]:
-    """The model's answers in the log, in the form that `metrics` takes; the rows are `usable`."""
+    """Return the logged predictions in the form that `metrics` expects. All rows must be `usable`."""
     predicted = table.column("prediction").to_numpy()
     if schema.labels is None:
         return predicted, None
@@ -198,21 +201,21 @@ def _estimate(schema: Schema, before: dict[str, Any], by: Named, sampled: pa.Tab
     assert probability is not None
     drawn = estimated(metric, label, probability, before["calibration"])
     if not len(drawn):
-        return none | {"note": f"{name} cannot be estimated: it is not defined on these predictions"}
+        return none | {"note": f"{name} cannot be estimated: it is undefined on these predictions"}
     value = float(drawn.mean())
     low, high = bootstrap.interval(value, drawn, len(label), LEVEL, whole=metric.whole)
-    note = "an estimate from the model's own probabilities, calibrated on the holdout: no label went into it"
+    note = "estimated without labels from the model's own probabilities, calibrated on the holdout"
     return {"estimated": True, **_numbers(value, low, high), "note": note}
 
 
 def estimated(metric: metrics.Metric, label: Array, probability: Array, points: list[Any]) -> Array:
-    """The metric with labels drawn from the calibrated probabilities, on samples of the rows: shape (draws,).
+    """Compute the metric with labels drawn from the calibrated probabilities, on samples of the rows: shape (draws,).
 
     Args:
-        metric: of `metrics.METRICS`.
-        label: class indices, shape (rows,).
+        metric: one of `metrics.METRICS`.
+        label: predicted class indices, shape (rows,).
         probability: shape (rows, classes).
-        points: of the calibration, by class.
+        points: the calibration points, by class.
     """
     shares = np.column_stack([np.interp(probability[:, at], *one) for at, one in enumerate(points)])
     total = shares.sum(axis=1, keepdims=True)
@@ -227,7 +230,7 @@ def estimated(metric: metrics.Metric, label: Array, probability: Array, points: 
 
 
 def target_drift(schema: Schema, folder: Path, drift: Drift, joined: Joined) -> dict[str, Any] | None:
-    """Is the truth distributed as that of the training rows? Distance and threshold; None where no label has come."""
+    """Compare the labels' distribution with the training rows: distance and threshold; None without labels."""
     if joined.table is None or not joined.labelled:
         return None
     trained = sample_part(tables.read_parquet(folder / layout.SAMPLE, [schema.target, layout.SPLIT_COLUMN]), "train")
@@ -238,7 +241,7 @@ def target_drift(schema: Schema, folder: Path, drift: Drift, joined: Joined) -> 
 
 
 def _target_values(schema: Schema, values: pa.ChunkedArray) -> Array:
-    """Labels as numbers, or as the names of the model's classes."""
+    """Return labels as numbers, or as the names of the model's classes."""
     truth, known = truths(schema, values)
     if schema.labels is None:
         return truth[known]

@@ -1,4 +1,4 @@
-"""One request in the prediction log."""
+"""Finding a request in the prediction log."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from mlops_glue.monitoring import window
 
 
 def find(config: configs.Config, root: Path, request_id: str) -> list[dict[str, Any]]:
-    """The rows of a request, newest files first: what glue knows of it, the features as used, the outcome.
+    """Return the logged rows of a request: glue's columns, the features as used, and the prediction.
 
     Raises:
         UsageError: there is no prediction log.
-        DataError: it has no such request.
+        DataError: the log has no such request.
     """
     import pyarrow.compute as pc
 
@@ -27,12 +27,12 @@ def find(config: configs.Config, root: Path, request_id: str) -> list[dict[str, 
                 rows = table.filter(pc.equal(table.column("glue_request_id"), request_id))
                 if rows.num_rows:
                     return sorted(rows.to_pylist(), key=lambda row: row["glue_row"])
-    hint = "rows reach the log within a minute; glue serve --state keeps those that wait"
+    hint = "rows reach the log within a minute; glue serve --state keeps rows that are waiting"
     raise DataError(f"{log.folder.where} has no request {request_id!r}", hint=hint)
 
 
 def answered(config: configs.Config, root: Path, request: str, version: int | None, row: int = 0) -> dict[str, Any]:
-    """One row of a request, counted from 0, which `version` has answered where that is not None.
+    """Return one row of a request, counted from 0, and check that `version` answered it unless it is None.
 
     Raises:
         UsageError: the request has no such row, or another version has answered it.

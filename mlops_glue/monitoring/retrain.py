@@ -1,6 +1,6 @@
-"""Retraining as `monitor.on_alert: [retrain]` asks for it: the pipeline on the data that now counts, then its gates.
+"""Retraining for `monitor.on_alert: [retrain]`: run the pipeline on the current data, then check the candidate.
 
-`monitoring.run` calls it where the verdict is drift or performance; `retrain_limits.why_not` says what stops it.
+`monitoring.run` calls it if the verdict is drift or performance; `retrain_limits.why_not` limits it.
 """
 
 from __future__ import annotations
@@ -39,31 +39,31 @@ Train = Callable[[Path, str | None, Options], RunResult]
 def retrain(
     config: configs.Config, root: Path, store: Store, labelled: list[pa.Table], now: datetime, train: Train
 ) -> dict[str, Any]:
-    """Train and deliver, where the limits allow it; in a job on GitHub or GitLab: ask for a job that trains.
+    """Train and deliver if the limits allow it; in a job on GitHub or GitLab, request a training job.
 
     Returns:
-        `outcome` is promoted, refused, unchanged, failed, skipped or asked; `reason` says why.
+        `outcome` is promoted, refused, unchanged, failed, skipped or asked; `reason` is the reason in words.
     """
     from filelock import FileLock, Timeout
 
     try:
         with FileLock(root / layout.RETRAIN_LOCK, timeout=0):
             if restored := retrain_rows.restore(root):
-                log.info("%s: restored as before a retraining that was killed", ", ".join(restored))
+                log.info("%s: restored, because the last retraining was killed", ", ".join(restored))
             state = limits.load(store, config.model_name)
             if github.is_job() or gitlab.is_job():
                 return _request_training(config, store, state, labelled, now)
             return _retrain(config, root, store, state, labelled, now, train)
     except Timeout:
-        return _result("skipped", "another retraining is at work in this project")
-    except GlueError as error:  # the monitor's own verdict is printed all the same
+        return _result("skipped", "another retraining is running in this project")
+    except GlueError as error:  # the monitor's own verdict is printed anyway
         return _result("failed", f"{error.message}{f' ({error.hint})' if error.hint else ''}")
 
 
 def _request_training(
     config: configs.Config, store: Store, state: limits.State, labelled: list[pa.Table], now: datetime
 ) -> dict[str, Any]:
-    """What the job of the monitor is to do: `asked` starts the one that trains, on the tables as they are."""
+    """Decide for a monitoring job: `asked` makes it start the training job, on the current tables."""
     model, options = config.model_name, config.monitor.retrain.model_copy(update={"data": "reread"})
     new = labelled if state.began is None else limits.answered_after(labelled, state.began)
     counted = limits.count(new) if config.monitor.labels is not None else None
@@ -72,25 +72,25 @@ def _request_training(
     if why is not None:
         return _result("skipped", why)
     limits.save(store, model, state, began=now)
-    return _result("asked", "the job starts the one that trains")
+    return _result("asked", "this job starts the training job")
 
 
 def _refused_in_a_row(store: Store, model: str, resumed: int) -> int:
-    """The latest versions in a row that were refused since the champion, and since a person had a look."""
+    """Count the latest consecutive versions that were refused since the champion, and since a person resumed."""
     after = max(store.champion(model) or 0, resumed)
     newest = sorted((version for version in store.versions(model) if version > after), reverse=True)
     return sum(1 for _ in takewhile(lambda version: refusal(store.tags(model, version)), newest))
 
 
 def resume(config: configs.Config, root: Path) -> int:
-    """A person has looked: candidates are trained again, here and by jobs. Returns how many in a row were refused."""
+    """Allow retraining again, here and in jobs, after a person's review. Return the number of consecutive refusals."""
     store, model = read_only(root, config), config.model_name
     versions = store.versions(model) if store is not None else []
     if store is None or not versions:
         return 0
     try:
         state = limits.load(store, model)
-    except DataError:  # it begins anew
+    except DataError:  # start again with an empty state
         state = limits.State()
     refused = max(state.refused, _refused_in_a_row(store, model, state.resumed))
     state = limits.begin_anew(root, state, datetime.now(UTC), had_some=_used_rows(config))
@@ -99,7 +99,7 @@ def resume(config: configs.Config, root: Path) -> int:
 
 
 def _used_rows(config: configs.Config) -> bool:
-    """Has a retraining added rows of the log to the table?"""
+    """Whether a retraining has added rows of the log to the table."""
     return config.monitor.retrain.data == "append" and bool(config.split.fresh_after)
 
 
@@ -113,12 +113,14 @@ def _retrain(
     train: Train,
 ) -> dict[str, Any]:
     new = limits.unused(root, state, labelled, had_some=_used_rows(config))
-    counted = limits.count(new) if config.monitor.labels is not None else None  # a table read again has its own
+    counted = (
+        limits.count(new) if config.monitor.labels is not None else None
+    )  # a table that is read again has its own labels
     why = limits.why_not(config.monitor.retrain, state, counted, now)
     if why is not None:
         return _result("skipped", why)
     if config.source.query is not None and config.split.by != "time":
-        problem = f"{config.source.path}: a query that is read again does not say which of its rows are fresh"
+        problem = f"{config.source.path}: the fresh rows of a query that is read again are unknown"
         raise DataError(problem, hint="split: {by: time}")
     state = limits.save(store, config.model_name, state, began=datetime.now(UTC))
     path, appends = root / config.source.path, config.monitor.retrain.data == "append"
@@ -128,7 +130,7 @@ def _retrain(
     with retrain_rows.transaction(root, changed) as changes:
         if fresh is not None:
             tables.append_rows(path, fresh)
-            log.info("retraining: %s labelled rows are added to %s", f"{fresh.num_rows:,}", config.source.path)
+            log.info("retraining: adding %s labelled rows to %s", f"{fresh.num_rows:,}", config.source.path)
         bounds = fresh_after(config.split.fresh_after, after)
         result = _run(config, root, train, {"split.fresh_after": json.dumps(bounds)})
         if result["version"] is not None:
@@ -139,7 +141,7 @@ def _retrain(
         limits.note_used(root, new)
         limits.save(store, config.model_name, state, refused=0)
     elif appends:
-        log.info("retraining: %s is as it was before; so is what was made of it", config.source.path)
+        log.info("retraining: restoring %s and the results from it", config.source.path)
         _run(config, root, train)
     if result["outcome"] == "refused":
         limits.save(store, config.model_name, state, refused=state.refused + 1)
@@ -147,27 +149,27 @@ def _retrain(
 
 
 def _send(config: configs.Config, root: Path, version: int) -> None:
-    """The candidate's tables go to DVC's remote, where there is one: of one that is refused nothing else keeps them."""
+    """Send the candidate's tables to DVC's remote, if there is one. Nothing else stores them if it is refused."""
     kept = {source.path for source in config.data.sources.values() if (root / f"{source.path}.dvc").is_file()}
     try:
         remote = configs.remote_url(config)
         if kept and (remote is not None or dvc.has_remote(root)):
             dvc.send(root, {path: md5 for path, md5 in hashes(root).items() if path in kept}, remote)
     except GlueError as error:
-        alone = f"{', '.join(sorted(kept))} of v{version}: in DVC's cache of this machine alone"
-        log.warning("warning: %s: %s; glue reproduce %d --push sends it", alone, redacted(error.message), version)
+        alone = f"{', '.join(sorted(kept))} of v{version}: stored only in this machine's DVC cache"
+        log.warning("warning: %s: %s; to send it: glue reproduce %d --push", alone, redacted(error.message), version)
 
 
 def fresh_after(former: list[int | str], now: int | str) -> list[int | str]:
-    """`split.fresh_after` with one more; a bound that is not before it is of a table that is no more."""
+    """Return `split.fresh_after` with a new bound. Bounds that are not before it belong to a former table."""
     return [bound for bound in former if type(bound) is not type(now) or bound < now] + [now]  # type: ignore[operator]
 
 
 def _known_until(config: configs.Config, root: Path, store: Store) -> int | str:
-    """What the champion was made of, of a table that somebody else adds to: up to a moment, or so many first rows.
+    """Return the part of the table that the champion was trained with: until a time, or the number of first rows.
 
     Raises:
-        DataError: that is not known, or the table does not begin with those rows any more.
+        DataError: this is unknown, or the table no longer begins with those rows.
     """
     from mlops_glue.delivery.publish import NEWEST
     from mlops_glue.delivery.rows import version_rows
@@ -177,16 +179,16 @@ def _known_until(config: configs.Config, root: Path, store: Store) -> int | str:
     if config.split.by == "time" and newest is not None:
         return newest
     of_champion = version_rows(store, config.model_name, champion) if champion is not None else None
-    where = f"{config.source.path}: which of its rows are fresh is not known"
+    where = f"{config.source.path}: its fresh rows are unknown"
     if of_champion is None:
-        raise DataError(f"{where}: the champion does not say which ones it was made of", hint="glue run")
+        raise DataError(f"{where}: the champion has no record of its rows", hint="glue run")
     if not of_champion.begin(tables.read_table(root / config.source.path)):
-        raise DataError(f"{where}: it does not begin with those of v{champion}", hint="split: {by: time}")
+        raise DataError(f"{where}: it does not begin with the rows of v{champion}", hint="split: {by: time}")
     return len(of_champion.ids)
 
 
 def _run(config: configs.Config, root: Path, train: Train, overrides: dict[str, str] | None = None) -> dict[str, Any]:
-    """Run the pipeline and deliver; what came of the candidate."""
+    """Run the pipeline and deliver, and return the outcome for the candidate."""
     try:
         queried = any(source.query is not None for source in config.data.sources.values())
         again = queried and config.monitor.retrain.data == "reread"
@@ -196,12 +198,12 @@ def _run(config: configs.Config, root: Path, train: Train, overrides: dict[str, 
     except GlueError as error:
         return _result("failed", error.message)
     delivery = result.delivery
-    assert delivery is not None  # nothing stops it before
+    assert delivery is not None  # these options always publish
     fresh, version = delivery["fresh"], delivery["version"]
     if result.refused:
         return _result("refused", "; ".join(result.refused), version, fresh)
     if delivery["champion"] == version and delivery["previous"] != version:
-        return _result("promoted", f"v{version} is champion, before it v{delivery['previous']}", version, fresh)
+        return _result("promoted", f"v{version} is champion, replacing v{delivery['previous']}", version, fresh)
     return _result("unchanged", "nothing has changed since the last run", version, fresh)
 
 

@@ -1,4 +1,4 @@
-"""What limits a retraining: when the last one began, how many candidates were refused, and which rows were used."""
+"""Limits on retraining: the time of the last one, the number of refused candidates, and the rows already used."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ KEYS = ["glue_request_id", "glue_row"]
 
 
 class State(BaseModel):
-    """What retraining has done.
+    """The state of retraining.
 
     Attributes:
-        began: when the last one began.
-        refused: candidates that were refused in a row.
-        since: only rows that were answered later count; None: all.
-        resumed: the last version when a person let retraining go on.
+        began: when the last retraining began.
+        refused: the number of consecutive refused candidates.
+        since: only rows answered later count; None: all.
+        resumed: the last version when a person resumed retraining.
     """
 
     model_config = ConfigDict(strict=True)
@@ -46,77 +46,77 @@ class State(BaseModel):
 
 
 def load(store: Store, model: str) -> State:
-    """What retraining has done, here and on other machines.
+    """Read the state of retraining, which all machines share.
 
     Raises:
-        DataError: it cannot be read. It is not taken for nothing: nothing would limit the retrainings then.
+        DataError: it cannot be read. An empty state would remove all limits.
     """
     try:
         return State.model_validate_json(store.get_model_tag(model, TAG) or "{}")
     except ValueError:
         raise DataError(
-            f"{model}: what the registry keeps of its retrainings cannot be read", hint="glue monitor --resume"
+            f"{model}: the state of retraining in the registry cannot be read", hint="glue monitor --resume"
         ) from None
 
 
 def save(store: Store, model: str, state: State, **values: datetime | int | None) -> State:
-    """Keep a state, some values of which are new."""
+    """Store the state with new values."""
     new = state.model_copy(update=values)
     store.set_model_tag(model, TAG, new.model_dump_json(exclude_defaults=True))
     return new
 
 
 def begin_anew(root: Path, state: State, now: datetime, *, had_some: bool) -> State:
-    """Where it is not known which rows were used, only those that are answered from now on count."""
+    """If the rows already used are unknown, let only rows answered from now on count."""
     try:
         unused(root, state, [], had_some=had_some)
         return state
     except DataError:
         if os.path.lexists(root / layout.APPENDED):
-            log.info("what cannot be read is %s/%s now", layout.STATE, files.set_aside(root / layout.APPENDED).name)
+            name = files.set_aside(root / layout.APPENDED).name
+            log.info("%s cannot be read: renamed to %s/%s", layout.APPENDED, layout.STATE, name)
         return state.model_copy(update={"since": now.replace(microsecond=0)})
 
 
 def why_not(options: Retrain, state: State, labelled: int | None, now: datetime) -> str | None:
-    """Why there is no retraining now; None: there may be one. `labelled` None: nobody counts labels."""
+    """Return why retraining is not allowed now; None if it is. `labelled` is None if labels do not count."""
     if state.refused >= options.max_refused:
-        return f"{state.refused} candidates in a row were refused: a person must look, then glue monitor --resume"
+        return f"{state.refused} candidates in a row were refused: check why, then run glue monitor --resume"
     if state.began is not None and now < (again := state.began + span(options.cooldown)):
         began, earliest = (time.isoformat(timespec="seconds") for time in (state.began, again))
-        return f"the last one began at {began}: not before {earliest}"
+        return f"the last retraining began at {began}; the next may begin at {earliest}"
     if labelled is not None and labelled < options.min_labelled:
-        return f"{labelled:,} new labelled rows, of {options.min_labelled:,} that it takes"
+        return f"{labelled:,} new labelled rows; {options.min_labelled:,} are needed"
     if options.data == "append" and (labelled or 0) < 2 * MIN_FRESH_ROWS:
-        few = f"{labelled or 0:,} new labelled rows are too few to train on some of them and to judge by the others"
-        return f"{few}: it takes {2 * MIN_FRESH_ROWS}"
+        return f"{labelled or 0:,} new labelled rows; training and evaluation need {2 * MIN_FRESH_ROWS}"
     return None
 
 
 def unused(root: Path, state: State, tables: list[pa.Table], *, had_some: bool) -> list[pa.Table]:
-    """The labelled rows that no retraining has used; `had_some` says that one has used rows of the log.
+    """Return the labelled rows that no retraining has used. `had_some`: a retraining has used rows of the log.
 
     Raises:
-        DataError: which ones that are is not known.
+        DataError: the rows already used are unknown.
     """
     appended = _appended(root)
     if state.since is not None:
         tables = answered_after(tables, state.since)
     if appended is None:
         if had_some and state.since is None:  # a new clone: the rows would be added a second time
-            raise _unknown("is not here")
+            raise _unknown("does not exist")
         return tables
     used = _keys(appended)
     return [table.filter(~_keys(table).isin(used)) for table in tables]
 
 
 def answered_after(tables: list[pa.Table], when: datetime) -> list[pa.Table]:
-    """Their rows that were answered later."""
+    """Return the rows of the tables that were answered later."""
     at = np.datetime64(when.astimezone(UTC).replace(tzinfo=None), "us")
     return [table.filter(table.column("glue_time").to_numpy().astype("datetime64[us]") > at) for table in tables]
 
 
 def _appended(root: Path) -> pa.Table | None:
-    """The keys of the rows that retrainings have used; None where there was none."""
+    """Return the keys of the rows that retrainings have used; None if there are none."""
     path = root / layout.APPENDED
     if not os.path.lexists(path):
         return None
@@ -128,8 +128,8 @@ def _appended(root: Path) -> pa.Table | None:
 
 def _unknown(why: str) -> DataError:
     return DataError(
-        f"{layout.APPENDED}: {why}: which rows a retraining has had is not known",
-        hint="glue monitor --resume, which lets only rows count that are answered from then on",
+        f"{layout.APPENDED}: {why}: the rows already used for retraining are unknown",
+        hint="glue monitor --resume; after it, only rows answered from then on count",
     )
 
 
@@ -140,7 +140,7 @@ def _keys(table: pa.Table) -> pd.MultiIndex:
 
 
 def note_used(root: Path, answered: list[pa.Table]) -> None:
-    """Write down that a retraining has used these rows."""
+    """Record that a retraining has used the rows."""
     import pyarrow as pa
 
     before = _appended(root)
@@ -149,5 +149,5 @@ def note_used(root: Path, answered: list[pa.Table]) -> None:
 
 
 def count(tables: list[pa.Table]) -> int:
-    """Rows of all of them."""
+    """Count the rows of all tables."""
     return sum(table.num_rows for table in tables)

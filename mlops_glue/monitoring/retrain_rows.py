@@ -1,4 +1,4 @@
-"""Labelled rows of the prediction log as rows of the labels' table, and the files that a retraining changes."""
+"""Conversion of labelled log rows to rows of the labels table, and a transaction for the files of a retraining."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ PARTS = ("year", "month", "day", "hour", "minute")
 
 
 def as_source(config: Config, root: Path, answered: list[pa.Table]) -> pa.Table:
-    """Labelled rows of the log with the columns of the labels' table, in its order; what the log lacks is null.
+    """Return labelled rows of the log with the columns of the labels table. Columns missing from the log are null.
 
-    The rows are in the order of their answers, whichever version gave them: the latest are the last.
+    The rows are sorted by the time of their answers, latest last, across all versions.
 
     Raises:
-        DataError: the log leaves out what the model takes, or a value does not fit.
+        DataError: the log omits columns, or a value does not fit its column.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -40,15 +40,15 @@ def as_source(config: Config, root: Path, answered: list[pa.Table]) -> pa.Table:
     hidden = sorted({*config.serve.log.omit, *config.serve.log.hash})
     if hidden:
         raise DataError(
-            f"serve.log does not write {', '.join(hidden)}: such rows cannot be learned from",
+            f"serve.log omits or hashes {', '.join(hidden)}, so its rows cannot be used for training",
             hint="monitor: {retrain: {data: reread}}",
         )
     path = root / config.source.path
     if path.is_dir():
-        problem = f"{config.source.path} is a folder, to which no rows are added"
+        problem = f"{config.source.path} is a folder, so rows cannot be appended to it"
         raise DataError(problem, hint="monitor: {retrain: {data: reread}}")
-    whole = cache(partial(tables.read_table, path))  # perhaps nobody asks
-    schema = pq.read_schema(path) if streaming.suffix(path) == ".parquet" else whole().schema
+    complete = cache(partial(tables.read_table, path))  # read only if needed
+    schema = pq.read_schema(path) if streaming.suffix(path) == ".parquet" else complete().schema
     types = {field.name: field.type for field in schema}
     target, clock = config.data.labels.target, config.source.timestamps
     made = []
@@ -66,7 +66,7 @@ def as_source(config: Config, root: Path, answered: list[pa.Table]) -> pa.Table:
             else:
                 values = pa.nulls(table.num_rows)
             if pa.types.is_boolean(values.type) and is_text(kind):
-                values = _in_words(values, whole().column(name))
+                values = _in_words(values, complete().column(name))
             columns[name] = _cast(values, kind, name)
         made.append(pa.table(columns))
     times = np.concatenate([table.column("glue_time").to_numpy() for table in answered])
@@ -74,7 +74,7 @@ def as_source(config: Config, root: Path, answered: list[pa.Table]) -> pa.Table:
 
 
 def _in_words(values: pa.ChunkedArray, column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Booleans as a column of text has them, yes and no perhaps: other words are new values to its expectations."""
+    """Convert booleans to the words that a text column uses, such as yes and no, which its expectations know."""
     import pyarrow.compute as pc
 
     counted = column.drop_null().value_counts().sort("descending", by="counts").field("values").to_pylist()
@@ -98,15 +98,15 @@ def _cast(values: pa.ChunkedArray, kind: pa.DataType, name: str) -> pa.ChunkedAr
     try:
         return values.cast(kind)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise DataError(f"column {name!r} is {kind} in the labels' table: {first_line(error, 120)}") from None
+        raise DataError(f"column {name!r} is {kind} in the labels table: {first_line(error, 120)}") from None
 
 
 @contextlib.contextmanager
 def transaction(root: Path, paths: list[str]) -> Iterator[contextlib.ExitStack]:
-    """Keep copies of files while the block is at work, and restore them after it unless it calls `pop_all`.
+    """Copy files before the block, and restore them after it unless it calls `pop_all`.
 
-    DVC has each version of a table that it tracks: a run of the pipeline saves what it reads. A process that is killed
-    meanwhile leaves the copies, and the next retraining restores them.
+    DVC has each version of a tracked table, because a pipeline run saves its inputs. If the process is killed in the
+    block, the copies remain, and the next retraining restores them.
     """
     making, before = root / f"{layout.BEFORE}.making", root / layout.BEFORE
     shutil.rmtree(making, ignore_errors=True)
@@ -114,7 +114,9 @@ def transaction(root: Path, paths: list[str]) -> Iterator[contextlib.ExitStack]:
         copy = making / path
         copy.parent.mkdir(parents=True, exist_ok=True)
         try:
-            os.link((root / path).resolve(), copy)  # a file is replaced, never written into: the old one stays
+            os.link(
+                (root / path).resolve(), copy
+            )  # files are replaced, never modified in place, so the link keeps the old content
         except OSError:
             shutil.copy2(root / path, copy)
     making.rename(before)
@@ -125,18 +127,18 @@ def transaction(root: Path, paths: list[str]) -> Iterator[contextlib.ExitStack]:
 
 
 def restore(root: Path) -> list[str]:
-    """Restore the files of before a retraining that did not end well; returns their names."""
+    """Restore the files from before a failed retraining, and return their names."""
     before = root / layout.BEFORE
     copies = sorted(path.relative_to(before) for path in before.rglob("*") if path.is_file())
     for path in copies:
-        with files.atomic(root / path) as temporary:  # what a link points to is what was changed
+        with files.atomic(root / path) as temporary:  # writes through a symbolic link, as the retraining did
             shutil.copyfile(before / path, temporary)
     _forget(before)
     return [path.as_posix() for path in copies]
 
 
 def _forget(before: Path) -> None:
-    """Remove the copies as a whole: of half of them nobody could tell what they belong to."""
+    """Remove the copies atomically, so that a crash never leaves only some of them."""
     gone = before.with_name(f"{before.name}.gone")
     shutil.rmtree(gone, ignore_errors=True)
     if before.is_dir():

@@ -1,6 +1,6 @@
-"""One run of the monitor: observe, judge, then page, alert, MLflow, history and retraining.
+"""A monitoring run: observe, judge, then page, alert, MLflow, history and retraining.
 
-Each of these happens whatever becomes of the others: a channel, a disk or a registry that fails hides no verdict.
+A failure in one of these steps does not stop the others: a failing channel, disk or registry never hides a verdict.
 """
 
 from __future__ import annotations
@@ -51,19 +51,27 @@ def run(
     on_verdict: Callable[[Record], None],
     train: Train,
 ) -> tuple[Record, list[Exception]]:
-    """Compare, pass the record to `on_verdict` at once, then react; `train` is called where the verdict asks for it.
+    """Compare, pass the record to `on_verdict` immediately, then alert, log and retrain.
 
-    Of a window of the log `version` is the only one that counts; of a table, the one that it is compared with.
+    Args:
+        config: the config.
+        root: the project's folder.
+        now: the time of the run.
+        rows: a window of the prediction log, or a table.
+        version: for a window, the only version to monitor; for a table, the version to compare with.
+        page: whether to create Evidently's page.
+        on_verdict: called with the record.
+        train: called if the verdict requires retraining.
 
     Returns:
-        The record of the run, and what went wrong beside the verdict.
+        The record of the run, and the errors in the later steps.
 
     Raises:
         GlueError: nothing could be compared.
     """
     with contextlib.ExitStack() as stack:
         stack.enter_context(project_lock(root, layout.MONITOR_LOCK, waits=False))
-        painter = stack.enter_context(Painter()) if page else None  # it imports for seconds, meanwhile
+        painter = stack.enter_context(Painter()) if page else None  # its imports take seconds, in the background
         store = opened(root, config, create=False)
         source = Source(store, root, config, Path(stack.enter_context(tempfile.TemporaryDirectory())))
         if isinstance(rows, Path):
@@ -75,8 +83,8 @@ def run(
             answering = _answering_versions(store, config, root, observed)
         record = _findings(config, now, observed, answering)
         if store.away is not None:
-            by = "the versions are compared with as this machine knows them, and this run is not logged there"
-            record["problems"].append(f"{store.away.message}: {by}")
+            fallback = "using the versions known to this machine; this run is not logged in the registry"
+            record["problems"].append(f"{store.away.message}: {fallback}")
         on_verdict(record)
         problems = observed.failed
         with _noted(problems):
@@ -95,7 +103,7 @@ def run(
 
 
 def _findings(config: configs.Config, now: datetime, observed: Observed, answering: set[int]) -> Record:
-    """The whole record, which `latest.json` keeps."""
+    """Build the complete record, which is stored in `latest.json`."""
     versions = [rows.monitor.verdict(config.monitor) | {"performance": rows.performance} for rows in observed.versions]
     shares = [version["drift_share"] for version in versions if version["drift_share"] is not None]
     distances = [version["prediction"]["distance"] for version in versions if version["prediction"]]
@@ -117,7 +125,7 @@ def _findings(config: configs.Config, now: datetime, observed: Observed, answeri
 
 
 def combine_verdicts(record: Record, answering: set[int], *, target: bool) -> None:
-    """Put performance, and drift of the labels where `target` asks for it, into the verdicts of versions and window."""
+    """Include performance, and with `target` label drift, in the verdicts of the versions and of the window."""
     for version in record["versions"]:
         performance = version["performance"]
         if performance is not None and performance["verdict"] == "performance":
@@ -132,21 +140,21 @@ def combine_verdicts(record: Record, answering: set[int], *, target: bool) -> No
 
 
 def _answering_versions(store: Store, config: configs.Config, root: Path, observed: Observed) -> set[int]:
-    """The versions that still answer: what a former one was asked is reported, and alarms nobody."""
+    """Return the versions that still answer requests. Retired versions are reported, but cause no alert."""
     aliases = ["champion", *([config.serve.canary.alias] if config.serve.canary else [])]
     try:
         found = {alias: store.get_alias(config.model_name, alias) for alias in aliases}
         if (champion := found["champion"]) is not None:
             known.note_champion(root, config, champion)
         return {number for number in found.values() if number is not None}
-    except GlueError as error:  # the registry is gone since the bundles came
-        observed.problems.append(f"every version counts, as it is not known which one answers: {error.message}")
+    except GlueError as error:  # the registry stopped answering after the bundles were fetched
+        observed.problems.append(f"all versions count, because the active ones are unknown: {error.message}")
         return {rows.version.number for rows in observed.versions}
 
 
 @contextlib.contextmanager
 def _noted(problems: list[Exception]) -> Iterator[None]:
-    """What goes wrong in the block hides and changes no verdict."""
+    """Collect an error in the block, so that it does not affect the verdict."""
     try:
         yield
     except Exception as error:
@@ -154,7 +162,7 @@ def _noted(problems: list[Exception]) -> Iterator[None]:
 
 
 def _draw(config: configs.Config, root: Path, observed: Observed, record: Record, painter: Painter | None) -> None:
-    """Draw Evidently's page of the version with the most rows, and note in the record where it is."""
+    """Create Evidently's page for the version with the most rows, and add its path to the record."""
     record["page"] = None
     if painter is None or not observed.versions:
         return
@@ -173,14 +181,14 @@ def _draw(config: configs.Config, root: Path, observed: Observed, record: Record
 
 
 def page_samples(version: Version, rows: pa.Table) -> tuple[pa.Table, pa.Table]:
-    """Rows of the reference and of the window, each with one column `prediction`: what prediction drift is about."""
+    """Return rows of the reference and of the window, each with a column `prediction` for prediction drift."""
     sample = tables.read_parquet(version.folder / layout.SAMPLE)
     train, holdout = (sample_part(sample, part) for part in ("train", "test"))
     return _with_prediction(version, train, holdout), _with_prediction(version, rows, rows)
 
 
 def _with_prediction(version: Version, table: pa.Table, predicted: pa.Table) -> pa.Table:
-    """Rows of a table, with predictions that may be of other rows."""
+    """Add predictions to a table's rows. The predictions may belong to other rows."""
     found = prediction_column(version.schema, predicted.column_names)
     if found is not None:
         values = predicted.column(found[0]).take(np.arange(table.num_rows) % predicted.num_rows)
@@ -190,7 +198,7 @@ def _with_prediction(version: Version, table: pa.Table, predicted: pa.Table) -> 
 
 
 def _log_runs(config: configs.Config, root: Path, store: Store, record: Record) -> None:
-    """A run in MLflow for each version, with its distances; the page with the first."""
+    """Log an MLflow run for each version with its distances; the first run includes the page."""
     experiment = f"{config.project}-monitor"
     store.end_dead_runs(experiment)
     artifacts = [root / record["page"]] if record["page"] else []

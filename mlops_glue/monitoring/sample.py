@@ -1,4 +1,4 @@
-"""A random sample of rows that are read piece by piece, in memory that does not grow with them."""
+"""A random sample of rows that are read in pieces, in bounded memory."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import numpy as np
 
 if TYPE_CHECKING:
     import pyarrow as pa
-PAGE_ROWS = 2000  # of each side of Evidently's page
+PAGE_ROWS = 2000  # for each side of Evidently's page
 
 
 class RowSample:
-    """Rows drawn at random: all of them while there are at most twice `rows`, later between `rows` and twice as many.
+    """A random sample: all rows if there are at most twice `rows`, else between `rows` and twice as many.
 
-    Each row is drawn with the same probability, which is halved whenever there are too many; so nothing that repeats
-    in the log, as every second row of a request, can be left out.
+    Each row has the same probability, which is halved whenever the sample grows too large. So the sample does not miss
+    periodic rows, such as every second row of each request.
     """
 
     def __init__(self, rows: int) -> None:
@@ -24,17 +24,17 @@ class RowSample:
         self._drawn: list[pa.Table] = []
 
     def add(self, table: pa.Table) -> None:
-        """Draw from a piece, and keep what is drawn."""
+        """Draw rows from a piece and keep them."""
         self.keep(self.draw(table))
 
     def draw(self, table: pa.Table) -> pa.Table:
-        """The rows of a piece that belong to the sample."""
+        """Return the rows of a piece that belong to the sample."""
         if self._probability == 1:
             return table
         return table.filter(self._random.random(table.num_rows) < self._probability)
 
     def keep(self, drawn: pa.Table) -> None:
-        """Add rows that were drawn, or what was made of them."""
+        """Add drawn rows, possibly transformed."""
         self._drawn.append(drawn)
         while self.rows > 2 * self._most:
             self._probability /= 2
@@ -42,18 +42,18 @@ class RowSample:
 
     @property
     def rows(self) -> int:
-        """How many rows the sample has."""
+        """The number of rows in the sample."""
         return sum(table.num_rows for table in self._drawn)
 
     @property
     def sampled(self) -> int | None:
-        """How many rows the sample has; None while it has all."""
+        """The number of rows in the sample; None if it contains all rows."""
         return None if self._probability == 1 else self.rows
 
     def table(self) -> pa.Table | None:
-        """The rows, or None where nothing was added; a column that a piece lacks is null there.
+        """Return the rows; None if there are none. Columns that are missing from a piece are null.
 
-        Where a column has another type in some pieces, only pieces of the last one's types count.
+        If column types differ between pieces, only pieces with the last piece's types are used.
         """
         import pyarrow as pa
 

@@ -1,4 +1,4 @@
-"""One table against another one, without a model: has the second another distribution?"""
+"""Drift between two tables, without a model."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def compared(
     reference: pa.Table, current: Callable[[Schema], Iterable[pa.Table]], settings: configs.Monitor, where: Path
 ) -> tuple[Verdict, Version]:
-    """One table against another one, in pieces: the verdict of the monitor, and what was compared with."""
+    """Compare a table, in pieces, with a reference table. Return the verdict, and the reference as a version."""
     version, left_out = as_version(where, reference)
     monitor = DriftMonitor(version)
     for piece in current(version.schema):
@@ -37,20 +37,20 @@ def compared(
 
 
 def as_version(path: Path, table: pa.Table) -> tuple[Version, dict[str, str]]:
-    """A table as what another one is compared with, and the columns that are left out, with the reason.
+    """Build a reference from a table. Return it with the excluded columns and the reasons.
 
-    A column that is empty, or has one value only, teaches a model nothing; here it counts: it may fill, or move.
+    Empty and constant columns are useless for a model, but are included here, because they may change.
     """
     names = table.column_names
     predicted = [name for name in names if name == "prediction" or name.startswith("probability_")]
     profiles = profile(table.drop_columns(predicted))
-    when = find_timestamp(profiles)  # differs between any two periods, and is no drift
+    when = find_timestamp(profiles)  # differs between any two periods, which is not drift
     clock = [when] if isinstance(when, str) else when or []
     kinds = {p.name: p.kind or steady(p, table.column(p.name)) for p in profiles if p.name not in clock}
     decimal = reading_facts(table)["decimal"]
     columns = [column_of(name, kind, table.column(name), decimal) for name, kind in kinds.items() if kind is not None]
     if not columns:
-        raise DataError(f"{path}: no column is left to compare", hint=did_you_mean("", names))
+        raise DataError(f"{path}: no columns left to compare", hint=did_you_mean("", names))
     task, labels = "regression", None
     if "prediction" in names:
         task = infer_task(table.column("prediction"))
@@ -58,14 +58,14 @@ def as_version(path: Path, table: pa.Table) -> tuple[Version, dict[str, str]]:
     schema = Schema(task, "", columns, labels, decimal=decimal)
     reference = Reference.of(table, table, schema, where=str(path))
     reasons = {p.name: p.reason for p in profiles if p.name not in clock and kinds[p.name] is None}
-    left_out = reasons | dict.fromkeys(clock, "it says when")
+    left_out = reasons | dict.fromkeys(clock, "timestamp of the rows")
     return Version(0, schema, reference, path), left_out
 
 
 def steady(found: Profile, values: pa.ChunkedArray) -> Kind | None:
-    """The kind of a column with one value or none; None where it is of another type than those that are read.
+    """Return the kind of an empty or constant column; None if its type is not supported.
 
-    A constant date is left out: it says of when a table is, and is another one in every other table.
+    A constant date is excluded: it dates the table, and differs in every other table.
     """
     import pyarrow as pa
 

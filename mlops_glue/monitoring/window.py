@@ -1,4 +1,4 @@
-"""The window of a monitor run: which rows of the prediction log it covers, read in pieces of bounded memory."""
+"""The window of a monitoring run: the rows of the prediction log that it covers, read in pieces of bounded memory."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 FORMAT = 1  # of the prediction log
-AHEAD = timedelta(minutes=5)  # by which a clock may be ahead
-CELLS = 1 << 20  # of a piece
-UNREADABLE = (OSError, ValueError, KeyError, TypeError)  # Arrow's errors, and a table that is none of glue's
-File = tuple[LogPlace, str]  # where it is, and its name there
+AHEAD = timedelta(minutes=5)  # tolerated clock difference
+CELLS = 1 << 20  # in a piece
+UNREADABLE = (OSError, ValueError, KeyError, TypeError)  # Arrow's errors, and tables that glue did not write
+File = tuple[LogPlace, str]  # its location and name
 
 
 def span(last: str) -> timedelta:
-    """The length of time that 7d and the like stand for.
+    """Parse a duration such as 7d.
 
     Raises:
         UsageError: the text has another form.
     """
     if re.fullmatch(configs.WINDOW, last) is None:
-        raise UsageError(f"--last {last}: is no length of time", hint="--last 12h, --last 7d or --last 4w")
+        raise UsageError(f"--last {last}: must be a duration", hint="--last 12h, --last 7d or --last 4w")
     return configs.span(last)
 
 
 def moment(text: str) -> datetime:
-    """The time that ISO 8601 text stands for, in UTC where it has no offset.
+    """Parse an ISO 8601 time, in UTC if it has no offset.
 
     Raises:
         UsageError: the text has another form.
@@ -49,20 +49,20 @@ def moment(text: str) -> datetime:
         when = datetime.fromisoformat(text)
         return when.astimezone(UTC) if when.tzinfo else when.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
-        raise UsageError(f"--since {text}: is no time", hint="--since 2026-11-25 or 2026-11-25T10:00:00Z") from None
+        raise UsageError(f"--since {text}: must be a time", hint="--since 2026-11-25 or 2026-11-25T10:00:00Z") from None
 
 
 def of_log(
     config: configs.Config, root: Path, now: datetime, *, last: str | None, since: str | None, rows: int | None
 ) -> Window:
-    """The part of the prediction log that is asked for; without any of the three `monitor.last` says which.
+    """Return the requested window of the prediction log; without `last`, `since` and `rows`, `monitor.last` applies.
 
     Raises:
-        UsageError: there is no log, or what is asked for is no window.
+        UsageError: there is no log, or the window is not valid.
     """
     if config.serve.prediction_log is None:
         raise UsageError(
-            f"{CONFIG} serve.prediction_log: is not set, so nothing is known of what was served",
+            f"{CONFIG} serve.prediction_log: not set, so there are no served rows to monitor",
             hint="serve: {prediction_log: data/predictions}, or glue monitor --current FILE",
         )
     where = configs.resolve(config.serve.prediction_log, "serve.prediction_log")
@@ -81,12 +81,12 @@ class Window:
 
     Attributes:
         folder: the log.
-        model: its name; rows of another model in the same log are left out.
-        since: its beginning; None: as far back as `rows` reaches.
+        model: the model's name; rows of other models in the same log are excluded.
+        since: the window's beginning; None: determined by `rows`.
         until: its end.
-        rows: the latest rows, at most so many.
-        waiting: files that are not in the log yet, under the names that they will have there.
-        problems: what could not be taken, in words.
+        rows: the maximum number of rows, latest first.
+        waiting: files that are not uploaded to the log yet, with their future names.
+        problems: files and rows that were not used, in words.
     """
 
     folder: LogPlace
@@ -98,9 +98,9 @@ class Window:
     problems: list[str] = field(default_factory=list)
 
     def files(self) -> dict[int, list[File]]:
-        """The files that may hold such rows, by version, newest day first."""
+        """Return the files that may contain rows in the window, by version, newest day first."""
         folders = [self.folder, *([self.waiting] if self.waiting is not None else [])]
-        named = {name: folder for folder in folders for name, _, _ in folder.files()}  # one that waited may be in both
+        named = {name: folder for folder in folders for name, _, _ in folder.files()}  # a file may be in both
         found: dict[int, list[File]] = {}
         for name in sorted(named, reverse=True):
             if (match := LOGGED.search(name)) is None:
@@ -111,7 +111,7 @@ class Window:
         return found
 
     def resolve_start(self, version: int | None = None) -> None:
-        """Turn `rows` into the time since when there are so many, of one version or of all."""
+        """Set `since` so that the window contains `rows` rows, of one version or of all."""
         if self.rows is None:
             return
 
@@ -129,10 +129,10 @@ class Window:
             self.since = datetime.fromtimestamp(newest[0].astype(np.int64) / 1e6, UTC)
 
     def pieces(self, files: list[File], columns: list[str] | None = None) -> Iterator[pa.Table]:
-        """The answered rows of these files that are in the window.
+        """Yield the answered rows of files that are in the window.
 
         Raises:
-            ToolError: the log is of a newer glue.
+            ToolError: the log was written by a newer glue.
         """
         for folder, name in files:
             try:
@@ -147,11 +147,11 @@ class Window:
         with folder.open(name) as stream, pq.ParquetFile(stream, **streaming.PARQUET_OPTIONS) as file:
             about = file.schema_arrow.metadata or {}
             if int(about.get(b"glue.prediction_log", b"1")) > FORMAT:
-                raise ToolError(f"{name}: is of a newer glue's prediction log", hint="pip install -U mlops-glue")
+                raise ToolError(f"{name}: written by a newer version of glue", hint="pip install -U mlops-glue")
             if about.get(b"glue.model", self.model.encode()) != self.model.encode():
                 return
-            wanted = [c for c in file.schema_arrow.names if columns is None or c in (*columns, "glue_answered")]
-            for batch in file.iter_batches(max(CELLS // len(wanted), 1024), columns=wanted):
+            needed = [c for c in file.schema_arrow.names if columns is None or c in (*columns, "glue_answered")]
+            for batch in file.iter_batches(max(CELLS // len(needed), 1024), columns=needed):
                 table = self._chosen(pa.Table.from_batches([batch]), name)
                 if table.num_rows:
                     yield table
@@ -161,7 +161,7 @@ class Window:
         until = np.datetime64(self.until.replace(tzinfo=None), "us")
         mask = (when < until) & table.column("glue_answered").to_numpy()
         if late := int((when >= until + np.timedelta64(int(AHEAD.total_seconds()), "s")).sum()):
-            self._problem(f"{name}: {late} rows are in the future: left out; is a clock wrong?")
+            self._problem(f"{name}: {late} rows are in the future and are excluded: is a clock wrong?")
         if self.since is not None:
             mask &= when >= np.datetime64(self.since.astimezone(UTC).replace(tzinfo=None), "us")
         return table if mask.all() else table.filter(mask)
@@ -172,7 +172,7 @@ class Window:
 
 
 def pieces_of(path: Path, types: dict[str, str], decimal: str = ".") -> Iterator[pa.Table]:
-    """The rows of any table in pieces; what was text in training, by Arrow's names of `types`, is text.
+    """Yield the rows of a table in pieces. Columns that were text in training, by their Arrow `types`, stay text.
 
     Raises:
         DataError: the file cannot be read, or has no rows.

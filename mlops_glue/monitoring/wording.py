@@ -1,4 +1,4 @@
-"""The words for a verdict: the same in the terminal, in an alert, and for two tables."""
+"""The wording of a verdict, shared by the terminal, alerts and the comparison of two tables."""
 
 from __future__ import annotations
 
@@ -7,33 +7,33 @@ from typing import Any
 
 from mlops_glue.pages import number
 
-Verdict = dict[str, Any]  # of a version or a table, as `DriftMonitor.verdict` gives it
-Performance = dict[str, Any]  # of a version, as `performance.of_version` gives it
-Record = dict[str, Any]  # of a run, as `latest.json` keeps it
+Verdict = dict[str, Any]  # of a version or a table, from `DriftMonitor.verdict`
+Performance = dict[str, Any]  # of a version, from `performance.of_version`
+Record = dict[str, Any]  # of a run, as stored in `latest.json`
 
-ALERTING = ("performance", "drift")  # verdicts, the worst first
+ALERTING = ("performance", "drift")  # verdicts, worst first
 SHOWN = 12  # columns
 
 
 def headline(name: str, verdict: Verdict) -> str:
-    """What was compared, of how many rows, the verdict, and how much drifted."""
+    """Return a line with the name, the number of rows, the verdict, and the share that drifted."""
     share = "" if verdict["drift_share"] is None else f"; {share_of_drift(verdict)}"
     return f"{name}, {count_rows(verdict['rows'])}: {named(verdict['verdict'])}{share}"
 
 
 def of_version(record: Record, version: Verdict) -> str:
-    """The headline of a version."""
+    """Return the headline of a version."""
     former = " (retired)" if version["former"] else ""
     return headline(f"{record['model']} v{version['version']}{former}", version)
 
 
 def named(verdict: str) -> str:
-    """The word of a verdict."""
+    """Return a verdict in words."""
     return "performance dropped" if verdict == "performance" else verdict
 
 
 def share_of_drift(verdict: Verdict) -> str:
-    """How much drifted: of the columns' importance, or of the columns where each counts as much as another."""
+    """Return the share that drifted: of the columns' importance, or of the columns if all have the same weight."""
     share, allowed = verdict["drift_share"] or 0.0, f"(alert above {verdict['threshold']:.0%})"
     if len({round(column["weight"], 9) for column in verdict["columns"].values()}) > 1:
         return f"columns carrying {share:.0%} of importance drifted {allowed}"
@@ -41,15 +41,15 @@ def share_of_drift(verdict: Verdict) -> str:
 
 
 def too_few(record: Record) -> str:
-    """That a window has too few rows for a verdict; those of versions that answer no more do not count."""
+    """Report that a window has too few rows for a verdict. Rows of retired versions do not count."""
     least = f"a verdict needs {record['min_rows']:,} (monitor.min_rows)"
     counted = [version["rows"] for version in record["versions"] if not version["former"]]
-    of_former = " of versions that still answer" if len(counted) < len(record["versions"]) else ""
+    of_former = " of active versions" if len(counted) < len(record["versions"]) else ""
     return f"not enough data: {count_rows(sum(counted))}{of_former} in the window, {least}"
 
 
 def details(version: Verdict) -> list[str]:
-    """Lines on what drifted of a version, and how it performs."""
+    """Return lines on a version's drift and performance."""
     lines, record = [*drifted_columns(version), sampled(version)], version["performance"]
     if record is not None:
         lines += [performance(record), label_drift(record), label_delay(record)]
@@ -57,12 +57,12 @@ def details(version: Verdict) -> list[str]:
 
 
 def drifted_columns(verdict: Verdict) -> list[str]:
-    """A line for each that drifted, the prediction first, then the weightiest."""
+    """Return a line for each drifted column, the prediction first, then by weight."""
     drifted = {name: verdict["columns"][name] for name in verdict["drifted"]}
     prediction = verdict["prediction"]
     if prediction and prediction["drifted"]:
         of = verdict["predictions"]
-        sample = f"  of a sample of {count_rows(of)}" if 0 < of < verdict["rows"] else ""
+        sample = f"  on a sample of {count_rows(of)}" if 0 < of < verdict["rows"] else ""
         drifted = {"prediction": prediction | {"note": sample}, **drifted}
     width = max(map(len, drifted), default=0)
     lines = [f"{name:<{width}}{_column(column)}" for name, column in list(drifted.items())[:SHOWN]]
@@ -73,58 +73,62 @@ def _column(column: dict[str, Any]) -> str:
     weight = f"  weight {column['weight']:.0%}" if "weight" in column else ""
     distance = "" if column["distance"] is None else f"  {column['method']} {column['distance']:.3f}"
     if column["why"] == "distribution":
-        why = f", drift from {column['threshold']:.3f}"
+        why = f", threshold {column['threshold']:.3f}"
     elif column["why"] == "nulls":
-        why = f"  {column['null_share']:.0%} nulls, before {column['reference_null_share']:.0%}"
+        why = f"  {column['null_share']:.0%} nulls, reference {column['reference_null_share']:.0%}"
     else:
         why = f"  {column['why']}"
     return f"{weight}{distance}{why}{column.get('note', '')}"
 
 
 def sampled(verdict: Verdict) -> str:
-    """That distances are of some of the rows, where they are."""
-    return f"distances are of a random sample of {count_rows(verdict['sampled'])}" if verdict.get("sampled") else ""
+    """Report the sample size if distances were measured on a sample."""
+    return (
+        f"distances were measured on a random sample of {count_rows(verdict['sampled'])}"
+        if verdict.get("sampled")
+        else ""
+    )
 
 
 def performance(record: Performance | None) -> str:
-    """Performance in a line; "" where nothing is known of it."""
+    """Return the performance in a line; "" if it is unknown."""
     if record is None or record["value"] is None:
         return (record or {}).get("note") or ""
     value, low, high = (number(record[key]) for key in ("value", "low", "high"))
     line = f"{record['metric']} {value} ({low} to {high}), on the holdout {number(record['holdout']['value'])}"
     sample = f" on a sample of {record['sampled']:,} of {record['rows']:,} rows" if record.get("sampled") else ""
     if record["estimated"]:
-        return f"{line}; estimated from the model's own probabilities{sample}, no label went into it"
-    rows = f"by {record['labelled']:,} of {record['rows']:,} rows, those with a label"
+        return f"{line}; estimated from the model's own probabilities{sample}, without labels"
+    rows = f"from {record['labelled']:,} of {record['rows']:,} rows, which have a label"
     return f"{line}; {rows}{',' if sample else ''}{sample.removesuffix(' rows')}"
 
 
 def unanswered(version: Verdict) -> str | None:
-    """That a version had no answer to some rows: a request may hold a number that overflows the model."""
+    """Report null predictions. A request may contain a number that overflows the model."""
     if not version["unanswered"]:
         return None
     nulls = f"{version['unanswered']:,} of {version['predictions']:,} predictions are null"
-    return f"v{version['version']}: {nulls}: the model has no answer to such rows; no performance counts them"
+    return f"v{version['version']}: {nulls}: the model could not score these rows; performance excludes them"
 
 
 def label_drift(record: Performance | None) -> str:
-    """That the labels drifted, in a line; "" where they did not, or none has come."""
+    """Report label drift in a line; "" if there is none, or no labels have arrived."""
     target = (record or {}).get("target")
     if not target or not target["drifted"]:
         return ""
-    return f"the labels drifted: {target['method']} {target['distance']:.3f}, drift from {target['threshold']:.3f}"
+    return f"the labels drifted: {target['method']} {target['distance']:.3f}, threshold {target['threshold']:.3f}"
 
 
 def label_delay(record: Performance) -> str:
-    """How long labels take; "" where that is not known."""
+    """Report the delay of labels; "" if it is unknown."""
     if not record["lag_s"]:
         return ""
     median, ninetieth = (duration(seconds) for seconds in record["lag_s"])
-    return f"labels come after {median}, nine of ten within {ninetieth}"
+    return f"labels arrive after {median} (median), 90 % within {ninetieth}"
 
 
 def incident(versions: Iterable[Verdict], record: Performance | None) -> list[str]:
-    """The lines of an alert: what drifted and by how much, then performance."""
+    """Return the lines of an alert: the drifted columns with their distances, then the performance."""
     lines = []
     for verdict in versions:
         if columns := drifted_columns(verdict):

@@ -244,7 +244,7 @@ def test_a_registry_that_does_not_answer(
         run("monitor", "--current", table, "--no-page", where=here, code=None)
         assert "does not answer: timed out: using the features of v1, which was champion at 2" in run("materialize")
         said = run("monitor", "--current", table, "--no-page", code=None)
-        assert re.search(r"as this machine knows them, and this run is not logged there\n", said)
+        assert re.search(r"known to this machine; this run is not logged in the registry\n", said)
         assert re.search(r"^p v1, 600 rows: ", said, re.MULTILINE) and "error: " not in said
         database = away.replace("http://", "postgresql://me:canary@") + "/d"
         said = run("monitor", "--current", table, "--no-page", where=database, code=None)

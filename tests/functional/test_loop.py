@@ -161,7 +161,7 @@ def test_the_loop(shop: Path, url: str, glue: Glue, hook: Hook) -> None:
     assert after["verdict"] == "ok", after
     assert [one["former"] for one in after["versions"] if one["version"] == now] == [True]
     assert [(one["type"], one["signed"][:3]) for one in alerts] == [("opened", "v1,"), ("resolved", "v1,")]
-    for said in ("spends weight ", "accuracy 0.", "on the holdout 0.", "look: glue monitor"):
+    for said in ("spends weight ", "accuracy 0.", "on the holdout 0.", "details: glue monitor"):
         assert said in re.sub(" +", " ", alerts[0]["text"])
     assert after["performance"]["labelled"] == 500 and after["performance"]["verdict"] == "ok"
 

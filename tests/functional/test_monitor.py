@@ -134,10 +134,10 @@ def test_a_table_that_cannot_be_scored_is_not_ok(column: str, project: Path, glu
     """However little the column that is missing weighs: what the model would say of such rows is not known."""
     customers(1000, 2).drop(columns=column).to_csv(project.parent / "less.csv", index=False)
     said = told(glue, project, "--no-page", "--json", "--current", "../less.csv", code=1)
-    assert said["problems"] == [f"not scored, so no performance is known: {column}: the column is missing"]
+    assert said["problems"] == [f"not scored, so performance is unknown: {column}: the column is missing"]
     (one,) = said["versions"]
     assert said["verdict"] == "drift" and one["drifted"] == [column]
-    assert one["prediction"]["why"] == "not known, as the rows cannot be scored"
+    assert one["prediction"]["why"] == "unknown, because the rows cannot be scored"
 
 
 def test_drift_that_the_model_ignores_is_no_alarm(project: Path, glue: Glue) -> None:
@@ -222,7 +222,9 @@ def test_versions_that_cannot_be_compared(project: Path, log: Path, glue: Glue) 
     table = pq.read_table(log, partitioning=None)
     pq.write_table(table.slice(0, 50), log.with_name("v9-few.parquet"))
     said = told(glue, project, *SINCE)
-    assert said["rows"] == 1500 and said["problems"][0].startswith("50 rows are left out: v9 cannot be compared")
+    assert said["rows"] == 1500 and said["problems"][0].startswith(
+        "50 rows are excluded: v9 cannot be used for comparison"
+    )
     pq.write_table(table, log.with_name("v9-few.parquet"))
     assert "v9" in glue("monitor", *SINCE, cwd=project, code=4).stderr
     other = table.replace_schema_metadata({**table.schema.metadata, b"glue.model": b"another"})
@@ -231,7 +233,7 @@ def test_versions_that_cannot_be_compared(project: Path, log: Path, glue: Glue) 
     newer = table.replace_schema_metadata({**table.schema.metadata, b"glue.prediction_log": b"9"})
     pq.write_table(newer, log)
     done = glue("monitor", *SINCE, cwd=project, code=4)
-    assert "is of a newer glue's prediction log" in done.stderr
+    assert "written by a newer version of glue" in done.stderr
 
 
 def test_two_at_once(project: Path, glue: Glue) -> None:
@@ -244,8 +246,8 @@ def test_two_at_once(project: Path, glue: Glue) -> None:
 
 def test_usage(project: Path, glue: Glue) -> None:
     for words, said in (
-        (["--last", "7"], "--last 7: is no length of time"),
-        (["--since", "noon"], "--since noon: is no time"),
+        (["--last", "7"], "--last 7: must be a duration"),
+        (["--since", "noon"], "--since noon: must be a time"),
         (["--since", f"{datetime.now(UTC) + timedelta(days=2):%Y-%m-%d}"], "is in the future"),
         (["--version", "7"], "version 7: p has no such version"),
         (["--last", "7d", "--rows", "5"], "--last and --rows: give only one window"),
@@ -258,7 +260,7 @@ def test_usage(project: Path, glue: Glue) -> None:
     (project / "glue.yaml").write_text(text.replace("  last: 7d", "  last: 7 days"))
     assert "monitor.last" in glue("monitor", cwd=project, code=2).stderr
     (project / "glue.yaml").write_text(text.replace("  prediction_log:", "  # prediction_log:"))
-    assert "serve.prediction_log: is not set" in glue("monitor", cwd=project, code=2).stderr
+    assert "serve.prediction_log: not set" in glue("monitor", cwd=project, code=2).stderr
     (project / "glue.yaml").write_text(text)
 
 
@@ -299,7 +301,7 @@ def test_what_is_torn_hides_no_verdict_and_changes_no_exit_code(
     for said in (
         "the registry's tag glue.alerts cannot be read",
         "not sent: monitor.alerts.webhooks.0: did not answer",
-        "monitoring/latest.json: what the monitor found is not kept",
+        "monitoring/latest.json: the monitoring result was not saved",
     ):
         assert said in done.stderr, said
     assert [run["verdict"] for run in past(project)] == ["drift"]

@@ -31,7 +31,7 @@ def test_two_tables(tables: Path, glue: Glue) -> None:
     words = ("monitor", "--reference", "january.csv", "--no-page", "--current")
     same = glue(*words, "february.csv", cwd=tables)
     assert "february.csv against january.csv, 2,000 rows: ok; 0% of columns drifted" in same.stdout
-    assert "left out 'at': it says when" in same.stderr
+    assert "left out 'at': timestamp of the rows" in same.stderr
     told = json.loads(glue(*words, "march.csv", "--json", cwd=tables, code=1).stdout)
     assert (told["drifted"], told["prediction"]["drifted"], sorted(told["left_out"])) == (
         ["amount", "kind"],

@@ -50,7 +50,7 @@ def test_what_a_change_does(penguins: Path, glue: Glue) -> None:
     table.write_text(table.read_text() + "".join(table.read_text().splitlines(keepends=True)[-30:]))
     told = json.loads(glue("report", "--pr", "--base", "HEAD", "--json", cwd=penguins, code=1).stdout)
     assert (told["contract"], told["validation"], told["tables"][0]["rows"]) == (None, None, "?")
-    assert "Not known: a stage did not run" in glue("report", "--pr", "--base", "HEAD", cwd=penguins, code=1).stdout
+    assert "Unknown: a stage did not run" in glue("report", "--pr", "--base", "HEAD", cwd=penguins, code=1).stdout
 
     # a page of a former commit would stand
     config.write_text(plain.replace("glue: 1", "glue: one"))

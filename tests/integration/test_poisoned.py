@@ -400,7 +400,7 @@ def test_who_predicts_and_who_watches_tries_it_too(
     store.champion.return_value, store.download_bundle.return_value = 1, bundle
     with pytest.raises(DataError, match="m v1: does not answer"):
         fetch.of_registry(store, tmp_path, config, None, tmp_path)
-    with pytest.raises(DataError, match="v1 cannot be compared with: m v1: does not answer"):
+    with pytest.raises(DataError, match="v1 cannot be used for comparison: m v1: does not answer"):
         Source(store, tmp_path, config, tmp_path).load(1)
     with pytest.raises(DataError, match="m v1: does not answer"):
         fetch.fetch(store, tmp_path, config, 1, tmp_path)

@@ -271,7 +271,9 @@ def test_rows_without_an_answer_are_counted_and_change_no_performance(tmp_path: 
         with_them, without = measured(log, joined), measured(log.slice(5), joined)
         for key in ("value", "low", "high", "verdict", "estimated"):
             assert with_them[key] == without[key], key
-    assert measured(log, True)["problems"] == ["to 5 of 90 labelled rows the model had no answer: left out of accuracy"]
+    assert measured(log, True)["problems"] == [
+        "the model could not score 5 of 90 labelled rows: excluded from accuracy"
+    ]
     assert measured(log, True)["labelled"] == 85
     nobody = log.slice(0, 5)
     assert measured(nobody, False)["value"] is None

@@ -114,7 +114,11 @@ def test_a_webhook_is_signed_and_says_what_is_wrong(registry: Any, taker: Any) -
     assert named["webhook-signature"] == "v1," + base64.b64encode(mine).decode()
     assert abs(int(named["webhook-timestamp"]) - time.time()) < 5
     said = json.loads(body)
-    assert said["title"] == "penguins in prod drifts" and said["type"] == "opened" and said["since"] == NOON.isoformat()
+    assert (
+        said["title"] == "penguins in prod: drift detected"
+        and said["type"] == "opened"
+        and said["since"] == NOON.isoformat()
+    )
     for part in ("40% of the weight", "bill_length", f"since {NOON.isoformat()}", "report.html", "--env prod"):
         assert part in said["text"]
 
@@ -203,7 +207,7 @@ def test_a_channel_that_hangs_costs_a_bounded_time(registry: Any, taker: Any) ->
         told = alerts.notify(options, found(), registry, NOON)
         assert time.monotonic() - began < 30  # and not the 100 s that it would drip
         assert told.sent == ["monitor.alerts.webhooks.2"]
-        assert [one.endswith("did not answer in 1.5 s") for one in told.problems] == [True, True]
+        assert [one.endswith("did not answer within 1.5 s") for one in told.problems] == [True, True]
 
 
 def test_through_apprise(registry: Any, taker: Any, monkeypatch: Any) -> None:
@@ -213,7 +217,7 @@ def test_through_apprise(registry: Any, taker: Any, monkeypatch: Any) -> None:
     assert told.sent == ["monitor.alerts.channels.0 (CHAT)"]
     assert told.problems == ["monitor.alerts.channels.1: not a URL that Apprise supports"]
     said = json.loads(taker.got[0][1])
-    assert said["title"] == "penguins in prod drifts" and "bill_length" in said["message"]
+    assert said["title"] == "penguins in prod: drift detected" and "bill_length" in said["message"]
     assert "hidden" not in repr(told) + registry.text
 
 
@@ -226,7 +230,7 @@ def test_what_cannot_be_kept_is_sent_all_the_same(registry: Any, taker: Any, cap
     registry.is_away = True
     told = alerts.notify(to(taker), found(), registry, NOON)
     assert told.event == "opened" and told.sent and not told.problems
-    assert "cannot be read" in caplog.text and "the registry does not note the alert" in caplog.text
+    assert "cannot be read" in caplog.text and "the alert was not recorded in the registry" in caplog.text
 
 
 def test_machines_send_once_and_what_reached_nobody_is_sent_by_the_next(registry: Any, taker: Any) -> None:

@@ -119,7 +119,7 @@ def test_values_of_another_type_are_a_problem_of_their_column() -> None:
     watch.add(pa.table({"a": nested, "b": normal(300, 4), "prediction": ["much"] * 300}))
     told = watch.verdict(Monitor())
     assert told["drifted"] == ["a"] and told["verdict"] == "drift" and not told["columns"]["b"]["drifted"]
-    assert told["prediction"]["drifted"] and "is not what it was" in told["prediction"]["why"]
+    assert told["prediction"]["drifted"] and "has another type" in told["prediction"]["why"]
 
 
 RAW = [
@@ -197,7 +197,7 @@ def test_rows_of_every_kind_that_are_as_in_training_are_no_drift() -> None:
         ({"code": ["x"] * 600}, ["code"], "column 'code': 'x' is not a number"),
         ({"ok": [2.5] * 600}, ["ok"], "column 'ok': 2.5 is not a boolean"),
         ({"town": [[1]] * 600}, ["town"], "column 'town': Unsupported cast from list"),
-        ({"probability_yes": [{"a": 1}] * 600}, [], "is not what it was: float() argument must be"),
+        ({"probability_yes": [{"a": 1}] * 600}, [], "has another type: float() argument must be"),
     ],
     ids=lambda of: next(iter(of)) if isinstance(of, dict) else None,
 )
@@ -230,7 +230,7 @@ def test_of_a_problem_the_first_line_is_told_and_not_more_than_fits(name: str) -
     told = watch.verdict(Monitor(min_rows=1))
     one = told["prediction"] if name == "prediction" else told["columns"]["town"]
     assert (one["distance"], one["drifted"]) == (None, True)
-    said = "is not what it was: " if name == "prediction" else ""
+    said = "has another type: " if name == "prediction" else ""
     before = said or "column 'town': "
     assert one["why"].startswith(f"{before}Unsupported cast from struct")
     assert len(one["why"]) == len(said) + 120

@@ -71,9 +71,9 @@ def test_what_does_not_fit_is_told(tmp_path: Path) -> None:
     found = join(read(options, "y", tmp_path), [log()])
     assert found.table is not None and found.table["glue_request_id"].to_pylist() == ["r2"]
     assert found.problems == [
-        "2 of 6 labels lack a key, a time or a truth: left out",
+        "2 of 6 labels lack a key, a time or a true value: excluded",
         "1 labels are duplicates: each counts once",
-        "2 labels contradict each other: left out",
+        "2 labels contradict each other: excluded",
         "1 labels are older than their prediction: is a clock wrong?",
     ]
     given(tmp_path, id=["a", "b"], y=["yes", "no"], at=[START] * 2)
@@ -81,15 +81,15 @@ def test_what_does_not_fit_is_told(tmp_path: Path) -> None:
     assert none.table is None and none.coverage == 0 and "none of 2 labels matches a prediction" in none.problems[0]
     given(tmp_path, id=["r1", "r1"], y=["yes", "no"], at=[START] * 2)
     none = join(read(options, "y", tmp_path), [log()])
-    assert none.problems == ["2 labels contradict each other: left out"]  # and not that the column is wrong
+    assert none.problems == ["2 labels contradict each other: excluded"]  # and not that the column is wrong
     given(tmp_path, id=["r1", "r2"], n=[1, 0], y=["yes", "no"])
     some = join(read(LabelTable(path="labels.parquet", id="id", row="n"), "y", tmp_path), [log()])
     assert some.labelled == 1
-    assert some.problems == ["1 labels name a row that their request does not have: are rows counted from 0?"]
+    assert some.problems == ["1 labels have a row number that their request does not have: are rows counted from 0?"]
     given(tmp_path, customer=["c0", "c1"], y=["yes", "no"], at=[START - timedelta(hours=1)] * 2)
     none = join(read(LabelTable(path="labels.parquet", entity="customer", timestamp="at"), "y", tmp_path), [log()])
     assert none.labelled == 0
-    assert none.problems == ["none of 2 labels counts: all are older than the predictions of their entity"]
+    assert none.problems == ["none of 2 labels is used: all are older than their entity's predictions"]
 
 
 def test_a_torn_file_of_a_folder_is_left_out_and_told(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_a_torn_file_of_a_folder_is_left_out_and_told(tmp_path: Path) -> None:
     (tmp_path / "labels" / "labels.parquet").write_bytes(whole[: len(whole) // 2])
     found = join(read(LabelTable(path="labels", id="id"), "y", tmp_path), [log()])
     assert found.labelled == 1 and len(found.problems) == 1
-    assert "labels.parquet: cannot be read as parquet" in found.problems[0] and "left out" in found.problems[0]
+    assert "labels.parquet: cannot be read as parquet" in found.problems[0] and "excluded" in found.problems[0]
     (tmp_path / "labels" / "a.csv").unlink()
     with pytest.raises(GlueError, match=r"labels.parquet: cannot be read"):
         read(LabelTable(path="labels", id="id"), "y", tmp_path)
@@ -113,8 +113,8 @@ def test_requests_of_several_rows_and_the_same_id_again(tmp_path: Path) -> None:
     found = join(read(LabelTable(path="labels.parquet", id="id"), "y", tmp_path), [several])
     assert found.table is not None and found.labelled == 1
     assert found.table["glue_time"][0].as_py() == START + timedelta(hours=1)
-    assert "2 predictions are of requests with several rows" in found.problems[0]
-    assert "1 predictions have the id of a later one" in found.problems[1]
+    assert "2 predictions belong to requests with several rows" in found.problems[0]
+    assert "1 predictions have the same id as a later prediction" in found.problems[1]
     found = join(read(LabelTable(path="labels.parquet", id="id", row="n"), "y", tmp_path), [several])
     assert found.table is not None and found.table["glue_row"].to_pylist() == [1, 0]
     given(tmp_path, id=["a", "a", "b", "b"], n=[0, 1, 0, 0], y=["no", "yes", "no", "yes"])
@@ -128,7 +128,7 @@ def test_requests_of_several_rows_and_the_same_id_again(tmp_path: Path) -> None:
     "options, said",
     [
         (LabelTable(path="labels.parquet", id="idd"), "monitor.labels.id: no column 'idd' (did you mean 'id'?)"),
-        (LabelTable(path="other.parquet", id="id"), "monitor.labels.path: other.parquet is not there"),
+        (LabelTable(path="other.parquet", id="id"), "monitor.labels.path: other.parquet does not exist"),
         (LabelTable(url="mysql://u:hidden@h/x", query="select 1", id="id"), "is not a postgresql://"),
         (LabelTable(url="postgresql://u:hidden@127.0.0.1:1/x", query="select 1", id="id"), "OperationalError"),
     ],
@@ -241,16 +241,16 @@ def test_labels_as_they_are_read(tmp_path: Path) -> None:
             {"id": "k", "timestamp": "at"},  # a request has one truth, whatever the time; a time need not be there
             [("b", None, "no")],
             [
-                "2 of 6 labels lack a key, a time or a truth: left out",
+                "2 of 6 labels lack a key, a time or a true value: excluded",
                 "1 labels are duplicates: each counts once",
-                "2 labels contradict each other: left out",
+                "2 labels contradict each other: excluded",
             ],
         ),
         (
             {"entity": "k", "timestamp": "at"},
             [("a", 1, "yes"), ("a", 2, "no")],
             [
-                "3 of 6 labels lack a key, a time or a truth: left out",
+                "3 of 6 labels lack a key, a time or a true value: excluded",
                 "1 labels are duplicates: each counts once",
             ],
         ),
@@ -258,9 +258,9 @@ def test_labels_as_they_are_read(tmp_path: Path) -> None:
             {"entity": "k"},
             [("b", None, "no")],
             [
-                "2 of 6 labels lack a key, a time or a truth: left out",
+                "2 of 6 labels lack a key, a time or a true value: excluded",
                 "1 labels are duplicates: each counts once",
-                "2 labels contradict each other: left out",
+                "2 labels contradict each other: excluded",
             ],
         ),
     ],
@@ -283,9 +283,9 @@ def test_great_numbers_of_problems_are_readable(tmp_path: Path) -> None:
     keys = [*(f"d{at}" for at in range(n)), *(f"d{at}" for at in range(n)), *["c"] * 1200, *[None] * 1100]
     truth = [*["yes"] * (2 * n), *[str(at) for at in range(1200)], *["yes"] * 1100]
     assert labels(tmp_path, {"id": "id"}, id=keys, y=truth).problems == [
-        "1,100 of 5,300 labels lack a key, a time or a truth: left out",
+        "1,100 of 5,300 labels lack a key, a time or a true value: excluded",
         "1,500 labels are duplicates: each counts once",
-        "1,200 labels contradict each other: left out",
+        "1,200 labels contradict each other: excluded",
     ]
 
 
@@ -310,7 +310,7 @@ def test_columns_that_are_not_there_are_all_told(tmp_path: Path) -> None:
 def test_columns_of_another_kind_are_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as refused:
         labels(tmp_path, {"id": "id", "row": "n"}, id=["a"], y=["b"], n=[0.5])
-    assert refused.value.problems == ["glue.yaml monitor.labels.row: holds double, not whole numbers"]
+    assert refused.value.problems == ["glue.yaml monitor.labels.row: must contain whole numbers (double)"]
     for at, said in (
         (["soon"], "glue.yaml monitor.labels.timestamp: cannot be read as times: 'soon'"),
         ([5], "glue.yaml monitor.labels.timestamp: cannot be read as times: holds int64, not dates"),
@@ -325,8 +325,8 @@ def test_columns_of_another_kind_are_told(tmp_path: Path) -> None:
 def test_a_table_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(DataError) as refused:
         read(LabelTable(path="no.csv", id="id"), "y", tmp_path)
-    assert refused.value.message == "monitor.labels.path: no.csv is not there"
-    assert refused.value.hint == "it is relative to the project"
+    assert refused.value.message == "monitor.labels.path: no.csv does not exist"
+    assert refused.value.hint == "the path is relative to the project"
 
 
 def test_files_of_a_folder_are_one_table(tmp_path: Path) -> None:
@@ -348,7 +348,7 @@ def test_files_of_a_folder_are_one_table(tmp_path: Path) -> None:
     (folder / "b/a.parquet").write_bytes(b"torn")
     (folder / "b/b.parquet").write_bytes(b"torn")
     found = read(LabelTable(path="labels", id="id"), "y", tmp_path)
-    assert len(found.problems) == 2 and found.problems[0].endswith(": left out")
+    assert len(found.problems) == 2 and found.problems[0].endswith(": excluded")
     assert "a.parquet: cannot be read as parquet" in found.problems[0] and "b.parquet" in found.problems[1]
     for name in ("c.jsonl", "d.csv"):
         (folder / "b" / name).unlink()
@@ -361,7 +361,7 @@ def test_files_of_a_folder_are_one_table(tmp_path: Path) -> None:
     [
         (pa.array([b"\xff"]), "holds binary that is no text"),
         (pa.array([[1]]), "holds list<element: int64> that is no text"),
-        (pa.array([-(2.0**53)]), "holds a key that is a floating-point number, which from 2^53 on"),
+        (pa.array([-(2.0**53)]), "contains a key that is a floating-point number, which from 2^53 on"),
     ],
 )
 @pytest.mark.parametrize("name", ["id", "y", "more"])
@@ -485,7 +485,9 @@ def test_a_column_that_the_log_lacks(options: dict[str, str], key: str, tmp_path
 def test_labels_of_other_predictions_are_told(options: dict[str, str], column: str, of: str, tmp_path: Path) -> None:
     known = [f"x{at}" for at in range(1200)]
     found = labels(tmp_path, options, who=known, customer=known, y=["yes"] * 1200)
-    said = f"none of 1,200 labels matches a prediction of this window: is {column} the log's {of}?"
+    said = (
+        f"none of 1,200 labels matches a prediction in this window: does {column} contain the values of the log's {of}?"
+    )
     assert join(found, [log(4), log(3)]) == Joined(None, 7, None, [said])
     assert join(found, []) == Joined(None, 0, None, []) == join(found, [log(0)])
     assert found.problems == []
@@ -504,7 +506,7 @@ def test_a_label_of_a_request_is_of_its_last_prediction(tmp_path: Path) -> None:
         {"place": 2, TRUTH: "no"},
         {"place": 4, TRUTH: "yes"},
     ]
-    assert found.problems == ["3 predictions have the id of a later one: the last one counts"]
+    assert found.problems == ["3 predictions have the same id as a later prediction: only the last one is used"]
     assert (found.labelled, found.coverage) == (2, 0.4)
 
 
@@ -516,8 +518,8 @@ def test_without_a_row_only_requests_of_one_row_are_labelled(tmp_path: Path) -> 
     found = join(labels(tmp_path, {"id": "id"}, id=["a", "b"], y=["no", "yes"]), [rows])
     assert found.table is not None and found.table["place"].to_pylist() == [2]  # b's row is not its first
     assert found.problems == [
-        "2 predictions are of requests with several rows: left out; monitor.labels.row names the "
-        "column that says of which"
+        "2 predictions belong to requests with several rows: excluded; "
+        "to match them, set monitor.labels.row to the column with the row number"
     ]
 
 
@@ -527,7 +529,7 @@ def test_rows_that_a_request_does_not_have_are_told(tmp_path: Path) -> None:
     columns = {"id": ["a", "a", "a", "z"], "n": [1, 2, 3, 9], "y": ["no", "yes", "no", "yes"]}
     found = join(labels(tmp_path, {"id": "id", "row": "n"}, **columns), [rows])
     assert found.table is not None and found.table["glue_row"].to_pylist() == [1]
-    assert found.problems == ["2 labels name a row that their request does not have: are rows counted from 0?"]
+    assert found.problems == ["2 labels have a row number that their request does not have: are rows counted from 0?"]
 
 
 def test_a_label_at_the_moment_of_a_prediction_is_of_it(tmp_path: Path) -> None:

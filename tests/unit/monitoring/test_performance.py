@@ -121,7 +121,7 @@ def test_the_estimate_is_near_the_truth_where_inputs_drift(schema: Schema, tmp_p
         options = Performance(metric=name)
         guess = performance(schema, tmp_path, options, None, Joined(None, 20_000), rows)
         real = performance(schema, tmp_path, options, None, labelled(rows, truth), None)
-        assert guess["estimated"] and "no label went into it" in guess["note"]
+        assert guess["estimated"] and "without labels" in guess["note"]
         assert guess["value"] == pytest.approx(real["value"], abs=0.02, rel=0.05), name
         assert guess["low"] < guess["value"] < guess["high"] and guess["verdict"] == "not enough data"
 
@@ -202,7 +202,7 @@ def test_labels_are_read_as_the_model_knows_them() -> None:
 
 def test_a_metric_that_the_version_was_not_evaluated_by(tmp_path: Path) -> None:
     bundle(tmp_path, YES_NO, ["f1"])
-    with pytest.raises(DataError, match="was not evaluated by brier"):
+    with pytest.raises(DataError, match="was not evaluated with brier"):
         performance(YES_NO, tmp_path, Performance(metric="brier"), None, Joined(None, 0), None)
 
 
@@ -253,12 +253,12 @@ def test_a_figure_says_what_it_is_of() -> None:
 
     of = {"metric": "f1", "value": 0.9, "low": 0.8, "high": 0.95, "holdout": {"value": 0.91}, "estimated": False}
     of |= {"labelled": 2500, "rows": 20_000, "coverage": 0.125, "sampled": None}
-    assert str(performs(of)).endswith("; by 2,500 of 20,000 rows, those with a label")
+    assert str(performs(of)).endswith("; from 2,500 of 20,000 rows, which have a label")
     sample = of | {"rows": 20_000_000, "sampled": 4000}
-    assert str(performs(sample)).endswith("those with a label, on a sample of 4,000 of 20,000,000")
-    assert "probabilities, no label" in str(performs(of | {"estimated": True}))
+    assert str(performs(sample)).endswith("which have a label, on a sample of 4,000 of 20,000,000")
+    assert "probabilities, without labels" in str(performs(of | {"estimated": True}))
     guess = performs(of | {"estimated": True, "sampled": 2000})
-    assert "probabilities on a sample of 2,000 of 20,000 rows, no label went into it" in str(guess)
+    assert "probabilities on a sample of 2,000 of 20,000 rows, without labels" in str(guess)
 
 
 @pytest.mark.parametrize(("total", "said"), [(10, None), (11, 10)])
@@ -280,7 +280,7 @@ def test_labels_that_drift_are_told_and_are_an_alert_where_that_is_asked_for(ask
         told: dict[str, Any] = {"versions": [{"version": 1, "verdict": before, "performance": of}]}
         combine_verdicts(told, {1}, target=asked)
         assert (told["verdict"], told["versions"][0]["verdict"]) == (wanted, wanted)
-        assert incident([], told["performance"]) == ["the labels drifted: jensenshannon 0.400, drift from 0.100"]
+        assert incident([], told["performance"]) == ["the labels drifted: jensenshannon 0.400, threshold 0.100"]
     of["target"] = target | {"drifted": False}
     told = {"versions": [{"version": 1, "verdict": "ok", "performance": of}]}
     combine_verdicts(told, {1}, target=asked)
@@ -339,20 +339,20 @@ def test_what_the_bundle_lacks_is_told_with_what_helps(tmp_path: Path) -> None:
     with pytest.raises(DataError) as missing:
         performance(YES_NO, tmp_path, Performance(), None, Joined(None, 5), None)
     assert (missing.value.message, missing.value.hint) == (
-        "holdout.json: the bundle has none",
-        "glue run, with this glue",
+        "holdout.json: missing from the bundle",
+        "glue run, with this version of glue",
     )
     kept(tmp_path, YES_NO, f1=(0.9, 0.8, 0.95))
     with pytest.raises(DataError) as other:
         performance(YES_NO, tmp_path, Performance(metric="brier"), None, Joined(None, 5), None)
     assert (other.value.message, other.value.hint) == (
-        "monitor.performance: the version was not evaluated by brier",
-        "evaluate.metrics",
+        "monitor.performance: the version was not evaluated with brier",
+        "add it to evaluate.metrics, then glue run",
     )
 
 
 WORDS = ["yes"] * 6 + ["no"] * 4
-LEFT_OUT = ": left out of accuracy"
+LEFT_OUT = ": excluded from accuracy"
 
 
 @pytest.mark.parametrize(
@@ -380,14 +380,14 @@ LEFT_OUT = ": left out of accuracy"
         (
             WORDS,
             {"prediction": [None, "?", *WORDS[2:]]},
-            ["to 2 of 10 labelled rows the model had no answer" + LEFT_OUT],
+            ["the model could not score 2 of 10 labelled rows" + LEFT_OUT],
             1.0,
             "ok",
         ),
         (
             WORDS,
             {"probability_yes": [0.9] * 5 + [float("nan")] + [0.1] * 4},
-            ["to 1 of 10 labelled rows the model had no answer" + LEFT_OUT],
+            ["the model could not score 1 of 10 labelled rows" + LEFT_OUT],
             1.0,
             "ok",
         ),
@@ -396,7 +396,7 @@ LEFT_OUT = ": left out of accuracy"
             {"prediction": [None, None, "no", *WORDS[3:]]},
             [
                 "1 of 10 labels are classes that the model does not know ('may'; it knows 'no', 'yes')" + LEFT_OUT,
-                "to 1 of 10 labelled rows the model had no answer" + LEFT_OUT,
+                "the model could not score 1 of 10 labelled rows" + LEFT_OUT,
             ],
             7 / 8,
             "performance",
@@ -406,7 +406,7 @@ LEFT_OUT = ": left out of accuracy"
             {},
             [
                 "10 of 10 labels are classes that the model does not know ('may'; it knows 'no', 'yes')" + LEFT_OUT,
-                "accuracy is not defined on these labels: a class is missing",
+                "accuracy is undefined on these labels: a class is missing",
             ],
             None,
             "performance",
@@ -421,7 +421,9 @@ def test_labels_and_answers_that_do_not_count(
     of = {"prediction": WORDS, "probability_no": [0.1] * 6 + [0.9] * 4, "probability_yes": [0.9] * 6 + [0.1] * 4}
     told = told_of(YES_NO, tmp_path, of | said, truth, metric="accuracy")
     assert (told["problems"], told["value"], told["verdict"]) == (problems, value, verdict)
-    counted = round(10 - sum(int(one.removeprefix("to ").split()[0]) for one in problems if "of 10" in one))
+    counted = round(
+        10 - sum(int(one.removeprefix("the model could not score ").split()[0]) for one in problems if "of 10" in one)
+    )
     assert (told["labelled"], told["coverage"]) == (counted, counted / 20)
 
 
@@ -431,8 +433,8 @@ def test_a_value_that_is_no_number_is_left_out_of_a_regression(tmp_path: Path) -
     told = told_of(VALUE, tmp_path, said, ["1.5", "x", "3", "4", "inf"], metric="mae")
     assert (told["value"], told["labelled"], told["coverage"]) == (0.25, 2, 0.2)
     assert told["problems"] == [
-        "2 of 5 labels are no numbers ('inf', 'x'): left out of mae",
-        "to 1 of 5 labelled rows the model had no answer: left out of mae",
+        "2 of 5 labels are not numbers ('inf', 'x'): excluded from mae",
+        "the model could not score 1 of 5 labelled rows: excluded from mae",
     ]
 
 
@@ -539,9 +541,7 @@ def test_the_estimate_is_what_the_calibrated_probabilities_promise(tmp_path: Pat
     value = float(drawn.mean())
     assert (told["value"], (told["low"], told["high"])) == (value, bootstrap.interval(value, drawn, 4000, 0.95))
     assert told["low"] < value < told["high"] and told["estimated"] is True
-    assert told["note"] == (
-        "an estimate from the model's own probabilities, calibrated on the holdout: no label went into it"
-    )
+    assert told["note"] == ("estimated without labels from the model's own probabilities, calibrated on the holdout")
 
 
 def test_the_estimate_takes_rows_with_their_own_probabilities() -> None:
@@ -568,7 +568,7 @@ def test_the_estimate_takes_rows_with_their_own_probabilities() -> None:
         ({"prediction": [None], "probability_no": [0.5], "probability_yes": [0.5]}, None),
         (
             {"prediction": ["no"] * 3, "probability_no": [1.0] * 3, "probability_yes": [0.0] * 3},
-            "roc_auc cannot be estimated: it is not defined on these predictions",
+            "roc_auc cannot be estimated: it is undefined on these predictions",
         ),
     ],
 )
@@ -595,8 +595,11 @@ def test_a_metric_of_the_projects_own_is_compared_with_what_it_was(tmp_path: Pat
     asked = (YES_NO, tmp_path, Performance(metric="profit"), None, labelled(rows, truth), None)
     told = performance(*asked, (metric, "as it was"))
     assert told["value"] == (rows["prediction"].to_numpy() == truth).sum() and told["verdict"] == "ok"
-    for own, said in (((metric, "as it is"), "is not what it was"), (None, "is no metric of a binary task")):
-        with pytest.raises(DataError, match=f"monitor.performance: profit {said}"):
+    for own, said in (
+        ((metric, "as it is"), "the definition of profit has"),
+        (None, "profit is not a metric for binary"),
+    ):
+        with pytest.raises(DataError, match=f"monitor.performance: {said}"):
             performance(*asked, own)
 
 
@@ -604,7 +607,7 @@ def test_what_is_of_so_many_rows_is_not_compared_with_a_holdout_of_another_size(
     kept(tmp_path, YES_NO, **{"precision_at_20": (1.0, 0.9, 1.0), "precision_at_5%": (1.0, 0.9, 1.0)})
     rows, truth = served(YES_NO, 300)
     joined = labelled(rows, truth)
-    with pytest.raises(DataError, match="precision_at_20 is of so many rows"):
+    with pytest.raises(DataError, match="precision_at_20 depends on the number of rows"):
         performance(YES_NO, tmp_path, Performance(metric="precision_at_20"), None, joined, None)
     told = performance(YES_NO, tmp_path, Performance(metric="precision_at_5%"), None, joined, None)
     assert told["low"] <= told["value"] <= told["high"]

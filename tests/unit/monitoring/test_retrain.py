@@ -60,11 +60,11 @@ def state(**kept: Any) -> State:
     "kept, labelled, said",
     [
         ({}, 500, None),
-        ({}, 499, "499 new labelled rows, of 500"),
-        ({"began": (NOW - timedelta(hours=23)).isoformat()}, 500, "not before 2026-11-25T13:00:00"),
+        ({}, 499, "499 new labelled rows; 500 are needed"),
+        ({"began": (NOW - timedelta(hours=23)).isoformat()}, 500, "the next may begin at 2026-11-25T13:00:00"),
         ({"began": (NOW - timedelta(hours=25)).isoformat()}, 500, None),
         ({"refused": 2}, 500, None),
-        ({"refused": 3}, 500, "a person must look, then glue monitor --resume"),
+        ({"refused": 3}, 500, "check why, then run glue monitor --resume"),
     ],
 )
 def test_limits(kept: dict[str, Any], labelled: int, said: str | None) -> None:
@@ -132,13 +132,13 @@ def test_booleans_are_written_in_the_words_of_the_table(tmp_path: Path) -> None:
 
 def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     pq.write_table(pa.table({"n": [1], "y": [True]}), tmp_path / "t.parquet")
-    with pytest.raises(DataError, match="column 'n' is int64 in the labels' table"):
+    with pytest.raises(DataError, match="column 'n' is int64 in the labels table"):
         retrain_rows.as_source(config("t.parquet"), tmp_path, [log(n=[0.5, 1.0])])
     with pytest.raises(DataError, match="column 'y' is bool"):
         retrain_rows.as_source(config("t.parquet"), tmp_path, [log(**{TRUTH: ["maybe", "true"]})])
     hidden = config("t.parquet").model_dump()
     hidden["serve"]["log"]["omit"] = ["n"]
-    with pytest.raises(DataError, match=r"serve.log does not write n: such rows cannot be learned from"):
+    with pytest.raises(DataError, match=r"serve.log omits or hashes n, so its rows cannot be used for training"):
         retrain_rows.as_source(Config.model_validate(hidden), tmp_path, [log()])
     (tmp_path / "t.csv").write_bytes("town,y\nKöln,true\n".encode("latin-1"))
     with pytest.raises(DataError, match="its encoding does not have '日'"):
@@ -191,7 +191,7 @@ def test_a_torn_state_is_not_believed(text: str, tmp_path: Path, monkeypatch: py
     (tmp_path / ".glue").mkdir()
     registry: Any = Registry(text=text)
     told = train(config("t.csv"), tmp_path, registry, [log()], NOW, no_run)
-    said = "p: what the registry keeps of its retrainings cannot be read (glue monitor --resume)"
+    said = "p: the state of retraining in the registry cannot be read (glue monitor --resume)"
     assert (told["outcome"], told["reason"], registry.text) == ("failed", said, text)
 
 
@@ -214,7 +214,7 @@ def test_bounds_of_a_table_that_is_no_more_are_dropped() -> None:
 @pytest.mark.parametrize("data, labelled, few", [("append", 99, True), ("append", 100, False), ("append", None, True)])
 def test_too_few_rows_to_judge_by_wait_for_more(data: Any, labelled: int | None, few: bool) -> None:
     told = limits.why_not(Retrain(data=data, min_labelled=1), state(), labelled, NOW)
-    assert (told is not None and "it takes 100" in told) == few
+    assert (told is not None and "evaluation need 100" in told) == few
 
 
 def test_a_source_that_is_read_again_counts_its_own_rows() -> None:
@@ -269,7 +269,7 @@ def test_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / ".glue").mkdir()
     with FileLock(tmp_path / layout.RETRAIN_LOCK):
         told = train(config("t.csv"), tmp_path, Registry(), [], NOW, no_run)  # type: ignore[arg-type]
-    assert told["outcome"] == "skipped" and "another retraining is at work" in told["reason"]
+    assert told["outcome"] == "skipped" and "another retraining is running" in told["reason"]
 
 
 def test_a_job_of_github_asks_within_the_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -285,18 +285,18 @@ def test_a_job_of_github_asks_within_the_limits(tmp_path: Path, monkeypatch: pyt
         told = train(of, tmp_path, store, [log().slice(0, rows)], NOW + timedelta(hours=hours), no_run)  # type: ignore[arg-type]
         return told["outcome"], told["reason"]
 
-    assert ask(0, rows=1) == ("skipped", "1 new labelled rows, of 2 that it takes") and registry.text is None
-    assert ask(0) == ("asked", "the job starts the one that trains")
+    assert ask(0, rows=1) == ("skipped", "1 new labelled rows; 2 are needed") and registry.text is None
+    assert ask(0) == ("asked", "this job starts the training job")
     assert ask(1.9) == (
         "skipped",
-        "the last one began at 2026-11-25T12:00:00+00:00: not before 2026-11-25T14:00:00+00:00",
+        "the last retraining began at 2026-11-25T12:00:00+00:00; the next may begin at 2026-11-25T14:00:00+00:00",
     )
     assert ask(2.1) == (
         "skipped",
-        "1 new labelled rows, of 2 that it takes",
+        "1 new labelled rows; 2 are needed",
     )  # one was answered at the moment, not after
     assert ask(0, Registry(True, True))[0] == "asked"
-    assert "a person must look" in ask(0, Registry(True, True, True))[1]
+    assert "check why" in ask(0, Registry(True, True, True))[1]
     assert ask(0, Registry(True, True, True, False))[0] == "asked"  # in a row
     torn = Registry()
     torn.text = '{"began": '
@@ -313,7 +313,7 @@ def test_which_rows_were_used_is_not_known(tmp_path: Path) -> None:
     whole = (tmp_path / layout.APPENDED).read_bytes()
     for torn in (b"", whole[: len(whole) // 2], b"garbage"):
         (tmp_path / layout.APPENDED).write_bytes(torn)
-        with pytest.raises(DataError, match="which rows a retraining has had is not known"):
+        with pytest.raises(DataError, match="the rows already used for retraining are unknown"):
             limits.unused(tmp_path, State(), [log()], had_some=False)
     anew = limits.begin_anew(tmp_path, State(), NOW + timedelta(milliseconds=5), had_some=False)
     assert (anew, (tmp_path / f"{layout.APPENDED}.torn").read_bytes()) == (State(since=NOW), b"garbage")
@@ -327,7 +327,9 @@ def test_which_rows_were_used_is_not_known(tmp_path: Path) -> None:
 def test_rows_are_not_added_again_where_it_is_lost_which_were(tmp_path: Path) -> None:
     """A new clone has what was added in its table, and not the list of it, which git does not keep."""
     (tmp_path / ".glue").mkdir()
-    with pytest.raises(DataError, match=r"appended.parquet: is not here: which rows a retraining has had is not known"):
+    with pytest.raises(
+        DataError, match=r"appended.parquet: does not exist: the rows already used for retraining are unknown"
+    ):
         limits.unused(tmp_path, State(), [log()], had_some=True)
     assert limits.count(limits.unused(tmp_path, State(), [log()], had_some=False)) == 2  # there was none
     anew = limits.begin_anew(tmp_path, State(), NOW, had_some=True)
@@ -351,9 +353,9 @@ def test_a_list_of_used_rows_that_leads_nowhere_is_not_taken_for_none(tmp_path: 
     (tmp_path / layout.APPENDED).symlink_to("nowhere.parquet")
     with pytest.raises(DataError) as refused:
         limits.note_used(tmp_path, [log()])
-    said = ".glue/appended.parquet: cannot be read: which rows a retraining has had is not known"
+    said = ".glue/appended.parquet: cannot be read: the rows already used for retraining are unknown"
     assert refused.value.message == said
-    assert refused.value.hint == "glue monitor --resume, which lets only rows count that are answered from then on"
+    assert refused.value.hint == "glue monitor --resume; after it, only rows answered from then on count"
 
 
 def test_a_person_lets_retraining_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -370,43 +372,43 @@ def test_a_person_lets_retraining_go_on(tmp_path: Path, monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     "options, kept, labelled, said",
     [
-        ({}, {"refused": 4}, 500, "4 candidates in a row were refused: a person must look, then glue monitor --resume"),
+        ({}, {"refused": 4}, 500, "4 candidates in a row were refused: check why, then run glue monitor --resume"),
         ({"max_refused": 5}, {"refused": 4}, 500, None),
         ({}, {"began": "2026-11-24T12:00:00+00:00"}, 500, None),  # just so long ago
         (
             {},
             {"began": "2026-11-24T12:00:01+00:00"},
             500,
-            "the last one began at 2026-11-24T12:00:01+00:00: not before 2026-11-25T12:00:01+00:00",
+            "the last retraining began at 2026-11-24T12:00:01+00:00; the next may begin at 2026-11-25T12:00:01+00:00",
         ),
         (
             {"cooldown": "2d"},
             {"began": "2026-11-24T12:00:00.5+00:00"},
             None,
-            "the last one began at 2026-11-24T12:00:00+00:00: not before 2026-11-26T12:00:00+00:00",
+            "the last retraining began at 2026-11-24T12:00:00+00:00; the next may begin at 2026-11-26T12:00:00+00:00",
         ),
-        ({"min_labelled": 5000}, {}, 1234, "1,234 new labelled rows, of 5,000 that it takes"),
+        ({"min_labelled": 5000}, {}, 1234, "1,234 new labelled rows; 5,000 are needed"),
         (
             {"min_labelled": 10},
             {},
             99,
-            "99 new labelled rows are too few to train on some of them and to judge by the others: it takes 100",
+            "99 new labelled rows; training and evaluation need 100",
         ),
         (
             {},
             {},
             None,
-            "0 new labelled rows are too few to train on some of them and to judge by the others: it takes 100",
+            "0 new labelled rows; training and evaluation need 100",
         ),
         ({"min_labelled": 10, "data": "reread"}, {}, 10, None),
-        ({"min_labelled": 10, "data": "reread"}, {}, 9, "9 new labelled rows, of 10 that it takes"),
+        ({"min_labelled": 10, "data": "reread"}, {}, 9, "9 new labelled rows; 10 are needed"),
         ({"min_labelled": 10}, {}, 100, None),
         ({}, {"refused": 3, "began": NOW.isoformat()}, 0, "3 candidates in a row were refused"),  # what is worst first
     ],
 )
 def test_why_there_is_no_retraining_now(options: Any, kept: Any, labelled: int | None, said: str | None) -> None:
     told = limits.why_not(Retrain(**options), state(**kept), labelled, NOW)
-    assert told == said or (told or "").startswith(f"{said}: a person")
+    assert told == said or (told or "").startswith(f"{said}: check why")
 
 
 def test_rows_count_that_were_answered_later_wherever_the_clock_is() -> None:
@@ -446,7 +448,7 @@ def test_what_the_log_hides_cannot_be_learned(tmp_path: Path) -> None:
     hidden["serve"]["log"] |= {"omit": ["town", "n"], "hash": ["amount"], "hash_key": "${KEY}"}
     with pytest.raises(DataError) as refused:
         retrain_rows.as_source(Config.model_validate(hidden), tmp_path, [log()])
-    assert refused.value.message == "serve.log does not write amount, n, town: such rows cannot be learned from"
+    assert refused.value.message == "serve.log omits or hashes amount, n, town, so its rows cannot be used for training"
     assert refused.value.hint == "monitor: {retrain: {data: reread}}"
 
 
@@ -497,10 +499,10 @@ def test_a_value_of_another_type_is_told_with_its_column(tmp_path: Path) -> None
         return refused.value.message
 
     pq.write_table(pa.table({"n": [1], "flag": [True], "y": ["a"]}), tmp_path / "t.parquet")
-    assert refusal(n=[0.5, 1.0]).startswith("column 'n' is int64 in the labels' table: Float value 0.500000 was")
-    assert refusal(n=[[1], [2]]).startswith("column 'n' is int64 in the labels' table: Unsupported cast")
+    assert refusal(n=[0.5, 1.0]).startswith("column 'n' is int64 in the labels table: Float value 0.500000 was")
+    assert refusal(n=[[1], [2]]).startswith("column 'n' is int64 in the labels table: Unsupported cast")
     long = "x" * 300
-    assert len(refusal(flag=[long, long])) == len("column 'flag' is bool in the labels' table: ") + 120
+    assert len(refusal(flag=[long, long])) == len("column 'flag' is bool in the labels table: ") + 120
     rows = retrain_rows.as_source(config("t.parquet"), tmp_path, [log(flag=["TRUE", "False"])])
     assert rows["flag"].to_pylist() == [True, False] and rows["y"].to_pylist() == ["true", "false"]
 

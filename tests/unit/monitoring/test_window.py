@@ -19,7 +19,7 @@ def test_a_time_is_in_utc_or_refused() -> None:
     for text in ("2026-11-25T10:00", "2026-11-25T10:00:00Z", "2026-11-25T12:00+02:00"):
         assert moment(text) == wanted
     for text in ("yesterday", "", "0001-01-01T00:00+14:00"):
-        with pytest.raises(UsageError, match="is no time"):
+        with pytest.raises(UsageError, match="must be a time"):
             moment(text)
 
 
