@@ -98,7 +98,7 @@ def test_what_cannot_be_exported_or_run_is_told_in_one_line(tmp_path: Path) -> N
     class Own(LinearRegression):
         pass
 
-    with pytest.raises(ToolError, match=r"^ONNX has no form of .+\.Own: with another") as refused:
+    with pytest.raises(ToolError, match=r"^.+\.Own has no ONNX form; use another") as refused:
         skl2onnx.export(make_pipeline(StandardScaler(), Own()).fit(X, Y), 3, 0)
     with pytest.raises(ToolError, match=r"^ONNX export: \w+: ") as refused:
         skl2onnx.export(make_pipeline(FunctionTransformer(np.sin), LinearRegression()).fit(X, Y), 3, 0)

@@ -1,4 +1,4 @@
-"""ONNX: a fitted estimator exported, as it is or as its `twin`, by skl2onnx and the `converters` added to it."""
+"""Export fitted estimators to ONNX, directly or as a `twin`, with skl2onnx and glue's own `converters`."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ from mlops_glue.errors import GlueError, ToolError, brief
 def export(model: Any, numeric: int, text: int) -> bytes:
     """Convert a fitted pipeline to ONNX, as bytes.
 
-    It has the inputs `number` (rows, numeric) of float32 and `text` (rows, text) of string; a width of 0 leaves one
-    out. Its outputs are the value or label, and probabilities of shape (rows, classes) if it has any.
+    The ONNX model has the inputs `number` (rows, numeric) of float32 and `text` (rows, text) of string; an input with
+    the width 0 is left out. Its outputs are the value or label and, if there are any, the probabilities of shape
+    (rows, classes).
 
     Raises:
-        ToolError: skl2onnx has no converter for a part of it.
-        MissingExtra: what converts a booster is not installed.
+        ToolError: skl2onnx has no converter for a part of the pipeline.
+        MissingExtra: the converter of a booster is not installed.
     """
     from skl2onnx import convert_sklearn
     from skl2onnx.common.data_types import FloatTensorType, StringTensorType
@@ -52,21 +53,21 @@ def export(model: Any, numeric: int, text: int) -> bytes:
     _route_missing(made, model)
     if options is None and hasattr(model, "classes_"):
         del made.graph.output[1:]  # scores, or a list of dicts: no probabilities
-    made.opset_import.sort(key=lambda o: o.domain)  # skl2onnx leaves them in the order of a set
+    made.opset_import.sort(key=lambda o: o.domain)  # skl2onnx takes them from a set, in random order
     return made.SerializeToString(deterministic=True)  # type: ignore[no-any-return]
 
 
 def known_limit(model: Any) -> str | None:
-    """Why a model's ONNX form is not faithful, and what would have one; None: nothing is known of its kind."""
+    """Return why a model has no exact ONNX form, and an alternative that has one; None if no rule applies."""
     parts: dict[int, Any] = {}
     twin(model, parts)
     return advice.advice(parts.values())
 
 
 def _route_missing(made: Any, model: Any) -> None:
-    """Send a missing value where scikit-learn's forests send it; skl2onnx (1.20) sends it to the right in all trees.
+    """Route missing values as scikit-learn's forests do; skl2onnx (1.20) sends them to the right in all trees.
 
-    A tree node of ONNX belongs to the forest that has the same thresholds.
+    An ONNX tree node belongs to the forest with the same thresholds.
     """
     of_model = list(forests(model, set()))
     for node in made.graph.node:
@@ -85,7 +86,7 @@ def _route_missing(made: Any, model: Any) -> None:
 
 
 def forests(part: Any, seen: set[int]) -> Iterator[list[Any]]:
-    """The trees of each forest, and of each tree alone, at any depth of a fitted estimator."""
+    """Yield the trees of each forest and of each single tree, at any depth of a fitted estimator."""
     if id(part) in seen:
         return
     seen.add(id(part))
@@ -95,7 +96,7 @@ def forests(part: Any, seen: set[int]) -> Iterator[list[Any]]:
     fitted = list(part.estimators_) if hasattr(part, "estimators_") and not hasattr(part, "steps") else []
     if fitted and all(hasattr(tree, "tree_") for tree in fitted):
         yield [tree.tree_ for tree in fitted]
-        yield from ([tree.tree_] for tree in fitted)  # of a bag each is exported by itself
+        yield from ([tree.tree_] for tree in fitted)  # the trees of a bagging model are exported one by one
         return
     if isinstance(part, dict):
         parts: Any = part.values()

@@ -1,6 +1,6 @@
-"""Converters that skl2onnx does not bring: XGBoost and LightGBM by onnxmltools, CatBoost by its own export, and others.
+"""Converters missing in skl2onnx: XGBoost and LightGBM with onnxmltools, CatBoost with its own export, and others.
 
-Each is for one exact class. None is trusted: what it makes is compared with the model (`pipeline.package.compare`).
+Each is for one exact class. None is trusted: its result is compared with the model (`pipeline.package.compare`).
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ INVERSES = {"exp": "Exp", "expm1": "Exp", "square": "Mul", "identity": "Identity
 
 
 def register(packages: set[str]) -> None:
-    """Add the converters of what scikit-learn lacks, and of the boosters among the packages that a model is of.
+    """Register the converters that skl2onnx lacks, and those of the boosters among a model's packages.
 
     Raises:
-        MissingExtra: `onnxmltools` is not installed. To keep such a model in skops form would depend on the machine.
+        MissingExtra: `onnxmltools` is not installed. This is an error because otherwise the model's format would depend
+            on the machine.
     """
     from sklearn.compose import TransformedTargetRegressor
     from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
@@ -28,8 +29,8 @@ def register(packages: set[str]) -> None:
 
     _register(TransformedTargetRegressor, "GlueTransformedTargetRegressor", transformed_target)
     _register(FixedThresholdClassifier, "GlueFixedThresholdClassifier", with_threshold)
-    _register(TunedThresholdClassifierCV, "GlueTunedThresholdClassifier", with_threshold)  # skl2onnx's forgets it
-    for kind in (CountVectorizer, TfidfVectorizer):  # skl2onnx's cut words otherwise, by an operator that is not ONNX's
+    _register(TunedThresholdClassifierCV, "GlueTunedThresholdClassifier", with_threshold)  # skl2onnx ignores it
+    for kind in (CountVectorizer, TfidfVectorizer):  # skl2onnx splits words differently, with a non-ONNX operator
         _register(kind, f"Glue{kind.__name__}", presence)
     if packages & {"xgboost", "lightgbm"} and find_spec("onnxmltools") is None:
         raise MissingExtra("onnxmltools", "boosters")
@@ -62,7 +63,7 @@ def _catboost() -> None:
 
 
 def _register(kind: type, alias: str, convert: Any, options: dict[str, Any] | None = None, parser: Any = None) -> None:
-    """Add the converter of one class, whose outputs are by its alias those of a classifier or of a regressor."""
+    """Register the converter of one class; the alias tells whether its outputs are a classifier's or a regressor's."""
     from skl2onnx import update_registered_converter
     from skl2onnx.common import shape_calculator
 
@@ -76,7 +77,7 @@ def _register(kind: type, alias: str, convert: Any, options: dict[str, Any] | No
 
 
 def _parse_classifier(scope: Any, model: Any, inputs: list[Any], custom_parsers: Any = None) -> Any:
-    """CatBoost's classes are none of scikit-learn's, by which skl2onnx knows how many outputs there are."""
+    """Declare the outputs of a classifier: skl2onnx knows only those of scikit-learn's classes."""
     from skl2onnx import get_model_alias
     from skl2onnx.common.data_types import FloatTensorType, Int64TensorType, StringTensorType
 
@@ -99,7 +100,7 @@ def _parse_regressor(scope: Any, model: Any, inputs: list[Any], custom_parsers: 
 
 
 def catboost(scope: Any, operator: Any, container: Any) -> None:
-    """CatBoost's own export is a model of one tree node, which is put into this one, with the labels as they are."""
+    """Insert the tree node of CatBoost's own export into the graph, with the original labels."""
     import onnx
     from catboost.utils import convert_to_onnx_object
 
@@ -119,21 +120,21 @@ def catboost(scope: Any, operator: Any, container: Any) -> None:
 
 
 def presence(scope: Any, operator: Any, container: Any) -> None:
-    """Which words of a vocabulary a text has, of texts whose words are parted by blanks: 0 or 1, by ONNX's operators.
+    """Convert the presence (0 or 1) of each vocabulary word in space-separated texts, with ONNX's own operators.
 
-    An empty text is added at the end, and its row taken away: TfIdfVectorizer takes no table without rows.
+    An empty text is added at the end and its row is removed, because TfIdfVectorizer does not accept zero rows.
 
     Raises:
-        NotImplementedError: the texts are cut into words in another way, or the words are weighed.
+        NotImplementedError: the texts are split into words in another way, or the words are weighted.
     """
     model = operator.raw_operator
     same = {"analyzer": "word", "lowercase": False, "token_pattern": "[^ ]+", "ngram_range": (1, 1), "binary": True}
     own = ("preprocessor", "tokenizer", "strip_accents", "stop_words")
     params = model.get_params()
     if type(model).__name__ != "CountVectorizer" or any(params[name] != value for name, value in same.items()):
-        raise NotImplementedError("words that are cut or weighed by the vectorizer itself")
+        raise NotImplementedError("the vectorizer splits or weights words itself")
     if any(params[name] is not None for name in own):
-        raise NotImplementedError("words that are cut by the vectorizer itself")
+        raise NotImplementedError("the vectorizer splits words itself")
     words = model.get_feature_names_out().tolist()
 
     def constant(name: str, kind: int, values: list[Any]) -> str:
@@ -164,17 +165,17 @@ def presence(scope: Any, operator: Any, container: Any) -> None:
 
 
 def words_shape(operator: Any) -> None:
-    """A row for each text, a column for each word."""
+    """Set the output's shape: one row per text, one column per word."""
     from skl2onnx.common.data_types import FloatTensorType
 
     operator.outputs[0].type = FloatTensorType([None, len(operator.raw_operator.vocabulary_)])
 
 
 def transformed_target(scope: Any, operator: Any, container: Any) -> None:
-    """The regressor inside, then the inverse of what was done to the target.
+    """Convert the inner regressor, followed by the inverse of the target's transformation.
 
     Raises:
-        NotImplementedError: the inverse is not one of `INVERSES`, nor that of a `StandardScaler`.
+        NotImplementedError: the inverse is neither in `INVERSES` nor that of a `StandardScaler`.
     """
     from skl2onnx.algebra import onnx_ops
     from skl2onnx.algebra.onnx_operator import OnnxSubEstimator
@@ -191,7 +192,7 @@ def transformed_target(scope: Any, operator: Any, container: Any) -> None:
         scaled = onnx_ops.OnnxMul(value, np.array([scale]), op_version=version)
         out = onnx_ops.OnnxAdd(scaled, np.array([mean]), **given)
     elif type(how).__name__ != "FunctionTransformer" or inverse not in (None, getattr(np, name, None)):
-        raise NotImplementedError(f"a target by {type(how).__name__}")
+        raise NotImplementedError(f"a target transformed by {type(how).__name__}")
     elif name == "expm1":
         grown = onnx_ops.OnnxExp(value, op_version=version)
         out = onnx_ops.OnnxSub(grown, np.array([1], np.float32), **given)
@@ -199,22 +200,22 @@ def transformed_target(scope: Any, operator: Any, container: Any) -> None:
         inputs = [value, value] if INVERSES[name] == "Mul" else [value]
         out = getattr(onnx_ops, f"Onnx{INVERSES[name]}")(*inputs, **given)
     else:
-        raise NotImplementedError(f"a target by the inverse {name}")
+        raise NotImplementedError(f"a target with the inverse {name}")
     out.add_to(scope, container)
 
 
 def with_threshold(scope: Any, operator: Any, container: Any) -> None:
-    """The probabilities of the classifier inside, and the label by the threshold.
+    """Convert the inner classifier's probabilities, and the label that follows from the threshold.
 
     Raises:
-        NotImplementedError: the threshold is of another score than a probability.
+        NotImplementedError: the threshold applies to a score that is not a probability.
     """
     from skl2onnx.algebra import onnx_ops
     from skl2onnx.algebra.onnx_operator import OnnxSubEstimator
 
     model, version = operator.raw_operator, {"op_version": container.target_opset}
     if model.response_method == "decision_function" or not hasattr(model.estimator_, "predict_proba"):
-        raise NotImplementedError("a threshold of a score that is no probability")
+        raise NotImplementedError("a threshold for a score that is not a probability")
     classes = np.asarray(model.classes_)
     positive = getattr(model, "pos_label", None)
     at = 1 if positive is None else classes.tolist().index(positive)

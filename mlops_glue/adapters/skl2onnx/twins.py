@@ -1,7 +1,7 @@
-"""What skl2onnx cannot express, or expresses wrongly, replaced by what predicts the same and that it can.
+"""Replace the parts of a model that skl2onnx cannot convert, or converts wrongly, with equivalents that it can convert.
 
-A twin is made of copies: the model itself is not changed. Whether it is one is for the parity check to say, which
-compares the exported twin with the model. What is replaced is found by its exact class, so that nothing is imported.
+A twin consists of copies, so the model itself does not change. The parity check compares the exported twin with the
+model. The parts to replace are recognised by their exact class name, so nothing is imported.
 """
 
 from __future__ import annotations
@@ -15,15 +15,17 @@ from typing import Any
 
 import numpy as np
 
-Part = Any  # of a fitted model: an estimator, or what holds some
+Part = Any  # a part of a fitted model: an estimator, or a container of estimators
 LOG_LINKS = ("poisson", "gamma")
 
 
 def twin(part: Part, made: dict[int, Part] | None = None) -> Part:
-    """A copy of a fitted model with each part replaced by its twin, at any depth; arrays are shared with the model.
+    """Copy a fitted model with each part replaced by its twin, at any depth; arrays are shared with the model.
 
-    `made` has the twins so far by the identity of their models: what occurs twice is one thing in the twin too. The
-    copy that a twin was made of is there as well: the twin may hold it, and then its converter is needed.
+    Args:
+        part: the model, or a part of it.
+        made: the twins so far, by the identity of their originals, so that a shared part stays shared. It also contains
+            the copy that a twin was built from: the twin may contain that copy, whose converter is then needed.
     """
     made = {} if made is None else made
     if id(part) in made:
@@ -41,7 +43,7 @@ def twin(part: Part, made: dict[int, Part] | None = None) -> Part:
         new.__dict__.update({name: twin(value, made) for name, value in vars(part).items()})
         classes = new.__dict__.get("classes_")
         if isinstance(classes, np.ndarray) and classes.dtype.kind == "b":
-            new.classes_ = classes.astype(np.int64)  # ONNX has no boolean label; `scoring` gives it back
+            new.classes_ = classes.astype(np.int64)  # ONNX has no boolean labels; `scoring` restores them
         twin_of = TWINS.get(f"{type(part).__module__}.{type(part).__name__}")
         if twin_of is not None and _is_fitted(part):
             made[id(new)] = new
@@ -53,7 +55,7 @@ def twin(part: Part, made: dict[int, Part] | None = None) -> Part:
 
 
 def _is_fitted(part: Part) -> bool:
-    """A model holds the estimators that it was made of too, which know nothing."""
+    """Check whether an estimator is fitted: a model also contains the unfitted estimators that it was built from."""
     from sklearn.exceptions import NotFittedError
     from sklearn.utils.validation import check_is_fitted
 
@@ -65,15 +67,15 @@ def _is_fitted(part: Part) -> bool:
 
 
 def by_position(columns: Part) -> Part:
-    """skl2onnx is given matrices, which have no column names."""
+    """Select columns by position, because skl2onnx receives matrices without column names."""
     names = list(getattr(columns, "feature_names_in_", []))
     place = {name: at for at, name in enumerate(names)}
 
     def placed(chosen: Any) -> Any:
         if isinstance(chosen, str):
-            return chosen  # one column as a series, which a matrix cannot give
+            return chosen  # one column as a series, which a matrix cannot provide
         if isinstance(chosen, slice):
-            stop = place[chosen.stop] + 1 if chosen.stop in place else chosen.stop  # by name it has its last column
+            stop = place[chosen.stop] + 1 if chosen.stop in place else chosen.stop  # a slice by name includes its end
             return slice(place.get(chosen.start, chosen.start), stop, chosen.step)
         listed = np.asarray(chosen).tolist()
         return [place.get(name, name) for name in listed] if isinstance(listed, list) else chosen
@@ -83,13 +85,13 @@ def by_position(columns: Part) -> Part:
 
 
 def flat(vote: Part) -> Part:
-    """The shape of `transform`, which a prediction does not call."""
+    """Switch off `flatten_transform`, which only changes the shape of `transform`, not a prediction."""
     vote.flatten_transform = False
     return vote
 
 
 def within(model: Part) -> Part:
-    """A transformed target around a pipeline, put around its last step: a converter has one input, which a step has."""
+    """Move a transformed target from a pipeline to its last step: a converter has one input, like a step."""
     if not hasattr(model.regressor_, "steps"):
         return model
     pipeline, new = copy.copy(model.regressor_), copy.copy(model)
@@ -99,9 +101,10 @@ def within(model: Part) -> Part:
 
 
 def linear(model: Part) -> Part:
-    """A discriminant of two classes has its probability by a sigmoid of the score, as a logistic regression does.
+    """Replace a linear discriminant analysis with a logistic regression, which computes the same probabilities.
 
-    With more classes both take a softmax (scikit-learn's LinearDiscriminantAnalysis.predict_proba).
+    With two classes both use the sigmoid of the score, with more classes the softmax (see scikit-learn's
+    LinearDiscriminantAnalysis.predict_proba).
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -112,7 +115,7 @@ def linear(model: Part) -> Part:
 
 
 def by_score(model: Part) -> Part:
-    """The label by the sign of the score, or the greatest: skl2onnx cannot have this one at the end of a pipeline."""
+    """Replace a LinearSVC with an SGDClassifier, which has the same labels and converts at the end of a pipeline."""
     from sklearn.linear_model import SGDClassifier
 
     new = SGDClassifier()
@@ -122,7 +125,7 @@ def by_score(model: Part) -> Part:
 
 
 def nameless(model: Part) -> Part:
-    """The converter takes trees whose features are called f0, f1 and so on."""
+    """Remove the feature names: the converter accepts only f0, f1 and so on."""
     booster = copy.deepcopy(model.get_booster())
     booster.feature_names = None
     new = copy.copy(model)
@@ -131,18 +134,18 @@ def nameless(model: Part) -> Part:
 
 
 def with_link(model: Part) -> Part:
-    """skl2onnx leaves the link of a loss out: it gives the logarithm of what is predicted."""
+    """Add the inverse link of a loss, which skl2onnx leaves out: it would return the logarithm of the prediction."""
     return _exponential(model) if getattr(model, "loss", None) in LOG_LINKS else model
 
 
 def catboost_with_link(model: Part) -> Part:
-    """CatBoost leaves it out too."""
+    """Add the inverse link of a loss, which CatBoost's export leaves out too."""
     loss = str(model.get_all_params().get("loss_function", ""))
     return _exponential(model) if loss.startswith(("Poisson", "Tweedie")) else model
 
 
 def with_integers(model: Part) -> Part:
-    """CatBoost exports no model of boolean labels."""
+    """Replace boolean labels with integers, because CatBoost cannot export boolean labels."""
     if np.asarray(model.classes_).dtype != bool:
         return model
     with tempfile.TemporaryDirectory() as folder:
@@ -155,7 +158,7 @@ def with_integers(model: Part) -> Part:
 
 
 def _exponential(model: Part) -> Part:
-    """A target that was learned as its logarithm."""
+    """Wrap a model that predicts the logarithm of the target."""
     from sklearn.compose import TransformedTargetRegressor
     from sklearn.preprocessing import FunctionTransformer
 
