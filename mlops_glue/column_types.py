@@ -1,6 +1,6 @@
-"""Which type a column of text has: the narrowest one that keeps its values distinct.
+"""The type of a text column: the narrowest type that keeps its values distinct.
 
-Whether a model takes the column as a number, a category, a boolean or a time is decided in `pipeline.profile`.
+`pipeline.profile` decides whether a model takes the column as a number, a category, a boolean or a time.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from mlops_glue.parsing import (
 )
 from mlops_glue.words import CODE, MAX_EXACT_INTEGER
 
-# what a column of text can hold, with the Arrow type that keeps its values distinct
+# the types that a text column can have, with the Arrow type that keeps its values distinct
 ARROW_TYPES = {
     "null": "null",
     "integer": "int64",
-    "long_integer": "int64",  # beyond MAX_EXACT_INTEGER, so that it must not become a float
+    "long_integer": "int64",  # beyond MAX_EXACT_INTEGER, so it must not become a float
     "float": "double",
     "boolean": "bool",
     "date": "date32",
@@ -46,18 +46,18 @@ ISO_DATE = rf"^{YEAR}-\d\d-\d\d$"
 ISO_TIMESTAMP = YEAR.join(["^", r"-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d+)?)?)?$"])
 ISO_TIMESTAMP_UTC = YEAR.join(["^", r"-\d\d-\d\d[ T]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[-+]\d\d:\d\d)$"])
 TIME = r"^\d\d:\d\d(:\d\d)?$"
-EXPONENT = r"^\d+[eE]\d+$"  # 12E3 may be a number, but is a code where 12000 occurs too
+EXPONENT = r"^\d+[eE]\d+$"  # 12E3 may be a number, but is a code if 12000 occurs too
 DIGITS = r"^[-+]?\d+$"
 SAMPLE_VALUES = 10_000
 INDEX_KEY = b"glue.index"  # metadata of a column: the index of a pandas frame
 
 
 def are_codes(values: pa.ChunkedArray) -> bool:
-    """Do the numbers name things: with a leading zero, more digits than a float holds, or 12E3 next to 12000?"""
+    """Return whether numbers are codes: a leading zero, too many digits for a float, or 12E3 next to 12000."""
     digits = values.filter(matches(values, DIGITS))
     if len(digits) == 0:
         return False
-    try:  # Arrow refuses what a float does not hold
+    try:  # Arrow refuses integers that a float cannot represent
         numbers = pc.utf8_ltrim(digits, "+").cast(pa.int64())
         pc.abs(numbers).cast(pa.float64())
     except pa.ArrowInvalid:
@@ -69,9 +69,9 @@ def are_codes(values: pa.ChunkedArray) -> bool:
 
 
 def equal_numbers(values: pa.ChunkedArray, decimal: str = ".") -> tuple[str, str] | None:
-    """Two texts that are the same number, such as 1.50 and 1.5, in a column whose texts are all numbers or null.
+    """Find two texts that are the same number, such as 1.50 and 1.5, in a column of numbers and nulls.
 
-    Where numbers hardly repeat, only a sample is examined: such numbers name nothing.
+    If numbers hardly repeat, only a sample is examined, because such numbers are not codes.
     """
 
     def distinct(values: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -91,9 +91,9 @@ def equal_numbers(values: pa.ChunkedArray, decimal: str = ".") -> tuple[str, str
 
 
 def decimal_sign(columns: Iterable[pa.ChunkedArray]) -> str:
-    """The decimal sign of a table: a comma where a column is numbers only with commas, and none only with points.
+    """Return the decimal sign of a table: a comma if a column is numeric only with commas, and none only with points.
 
-    The columns are gone over twice where one may have commas.
+    The columns are read twice if one of them may have commas.
     """
 
     def texts() -> Iterator[pa.ChunkedArray]:
@@ -110,9 +110,9 @@ def _are_numbers_only_with(sign: str, values: pa.ChunkedArray, other: str) -> bo
 
 
 def infer_type(values: pa.ChunkedArray, decimal: str, *, key: bool = False) -> tuple[str, pa.ChunkedArray | None]:
-    """The one of `ARROW_TYPES` that keeps the words of a column (see `clean_words`) distinct; the values, unless text.
+    """Return the type of `ARROW_TYPES` that keeps a column's words (see `clean_words`) distinct, and non-text values.
 
-    In a `key`, a column that identifies what a row is about, 1 and 1.0 are two values.
+    In a `key`, a column that identifies the subject of a row, 1 and 1.0 are two values.
     """
     if values.null_count == len(values):
         return "null", cast_words(values, "null")
@@ -133,7 +133,7 @@ def infer_type(values: pa.ChunkedArray, decimal: str, *, key: bool = False) -> t
 
 
 def _integers(values: pa.ChunkedArray) -> tuple[str, pa.ChunkedArray] | None:
-    """Integers of 64 bits that, written again, give the same text."""
+    """Parse 64-bit integers whose text form is the original text."""
     try:
         values[:100].cast(pa.int64())  # fails for most columns that are not integers
         found = values.cast(pa.int64())
@@ -161,14 +161,14 @@ def _floats(values: pa.ChunkedArray, *, key: bool) -> tuple[str, pa.ChunkedArray
 
 
 def common_type(first: str, second: str) -> str:
-    """The type of a column whose pieces have these types, wherever the file was cut."""
+    """Return the type of a column whose pieces have these two types, wherever the file was split."""
     if "null" in (first, second) or first == second:
         return second if first == "null" else first
     return COMMON_TYPES.get(frozenset((first, second)), "text")
 
 
 def cast_words(values: pa.ChunkedArray, name: str, decimal: str = ".") -> pa.ChunkedArray | None:
-    """Words as one of `ARROW_TYPES`; None where a word is not of that type."""
+    """Cast words to a type of `ARROW_TYPES`; None if a word is not of that type."""
     if name == "null":
         return pa.chunked_array([pa.nulls(len(values))])
     if name == "float":
@@ -187,9 +187,9 @@ def cast_words(values: pa.ChunkedArray, name: str, decimal: str = ".") -> pa.Chu
 def parse_column(
     values: pa.ChunkedArray, decimal: str, *, key: bool = False, name: str | None = None
 ) -> pa.ChunkedArray:
-    """A text column as its type: `name` of `ARROW_TYPES`, or what `infer_type` finds.
+    """Convert a text column to the type `name` of `ARROW_TYPES`, or to the type that `infer_type` finds.
 
-    Text stays as written; null words are null.
+    Text stays unchanged; null words become null.
     """
     words = clean_words(values)
     if name is None:
@@ -200,10 +200,10 @@ def parse_column(
 
 
 def with_plain_types(table: pa.Table) -> pa.Table:
-    """A table with the types that Arrow computes with, where a file has others for the same values.
+    """Convert a table to the types that Arrow can compute with, if the file has other types for the same values.
 
     The metadata of pandas is dropped; columns that were a frame's index are marked with `INDEX_KEY`: "when" for a
-    timestamp, which may be wanted, "place" for all else, which numbers or names the row.
+    timestamp, which may be useful, and "place" for any other index, which only numbers or names the row.
     """
     columns = [_plain(column) for column in table.columns]
     index = [name for name in (table.schema.pandas_metadata or {}).get("index_columns", []) if isinstance(name, str)]
@@ -221,7 +221,7 @@ def _plain(values: pa.ChunkedArray) -> pa.ChunkedArray:
     elif types.is_dictionary(kind):
         plain = kind.value_type
     elif types.is_large_string(kind) or types.is_string_view(kind):
-        plain = pa.string()  # so that text has one name in the model's schema
+        plain = pa.string()  # a single name for text in the model's schema
     elif types.is_float16(kind):
         plain = pa.float32()
     elif types.is_decimal32(kind) or types.is_decimal64(kind):

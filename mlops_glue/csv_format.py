@@ -1,4 +1,4 @@
-"""How a CSV file is written: encoding, delimiter, header, blank lines. Its values are read as text."""
+"""The format of a CSV file: encoding, delimiter, header, blank lines. Values are read as text."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ import pyarrow.csv as pc
 from mlops_glue import other_formats
 from mlops_glue.errors import DataError, first_line
 
-BLOCK_BYTES = 8 << 20  # of a text file that are parsed at a time
+BLOCK_BYTES = 8 << 20  # bytes of a text file to parse at a time
 HEAD_BYTES = 1 << 20
 SENTINEL = "\udfff"  # never occurs in decoded text
-Progress = Callable[[float], None]  # takes the share of a file that has been read, 0 to 1
+Progress = Callable[[float], None]  # called with the share of a file that has been read, 0 to 1
 
 
 @dataclass(frozen=True)
 class CsvFormat:
-    """How a CSV file is written."""
+    """The format of a CSV file."""
 
     encoding: str  # a Python codec
     delimiter: str
-    header: list[str]  # the column names as written
+    header: list[str]  # the column names as in the file
     skipped: int  # blank lines before the header
 
     @classmethod
     def of(cls, path: Path, *, whole: bool = True) -> CsvFormat:
-        """Examine a file: the encoding and the quotes by all of it (or its beginning), the rest by its first line.
+        """Detect the format: encoding and quotes from the file (or its beginning), the rest from its first line.
 
         Raises:
-            DataError: the file is empty, its encoding is unknown, or it ends within quotes.
+            DataError: the file is empty, its encoding is unknown, or it ends inside quotes.
         """
         with opened(path) as stream:
             head_bytes = stream.read(HEAD_BYTES)
@@ -52,25 +52,25 @@ class CsvFormat:
         head = re.sub(r"^([^\S\r\n]*(\r\n|\r|\n))+", "", start)  # a header may begin with a tab
         if not head.strip():
             raise DataError(f"{path}: is empty")
-        # the most frequent one in the header, outside quotes; a comma if there is none
+        # the most frequent candidate in the header, outside quotes; a comma if there is none
         delimiter = max(",;\t|", key=lambda candidate: len(_header(head, candidate)))
         skipped = len(re.findall(r"\r\n|\r|\n", start[: len(start) - len(head)]))
         found = cls(encoding, delimiter, _header(head, delimiter), skipped)
         if has_open_quote:
-            for _ in found.rows(path):  # raises where the quote is never closed
+            for _ in found.rows(path):  # raises if the quote is never closed
                 pass
         return found
 
     @property
     def names(self) -> list[str]:
-        """The column names without surrounding blanks."""
+        """Return the column names without surrounding blanks."""
         return [name.strip() for name in self.header]
 
     def rows(self, path: Path) -> Iterator[tuple[int, list[str]]]:
-        """The header and the rows after it, each with the number of its first line; a blank line is [].
+        """Yield the header and the rows, each with the number of its first line; a blank line is [].
 
         Raises:
-            DataError: the file ends within quotes.
+            DataError: the file ends inside quotes.
         """
         csv.field_size_limit((1 << 31) - 1)  # Arrow has no limit
         encoding = "utf-8-sig" if self.encoding == "utf8" else self.encoding
@@ -82,14 +82,14 @@ class CsvFormat:
                     return
                 if row and row[-1].endswith(SENTINEL):
                     raise DataError(
-                        f"{path}: a row that begins in line {line} has a quote that is never closed",
+                        f"{path}: the row that begins in line {line} has a quote that is never closed",
                         hint='close it; the value 5" is written "5"""',
                     )
                 yield line, row
                 line = self.skipped + reader.line_num + 1
 
     def batches(self, path: Path, progress: Progress = lambda share: None) -> Iterator[pa.Table]:
-        """The file in pieces, every value as the text in it; the progress is that of the file's own bytes."""
+        """Yield the file in pieces, with every value as text; report progress by bytes of the file."""
         size = path.stat().st_size
         with pa.OSFile(os.fspath(path)) as raw:
             batches = pc.open_csv(
@@ -112,10 +112,10 @@ def _header(head: str, delimiter: str) -> list[str]:
 
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[BinaryIO]:
-    """The bytes of a file, decompressed.
+    """Open a file for reading, and decompress it if necessary.
 
     Raises:
-        DataError: they cannot be decompressed.
+        DataError: the file cannot be decompressed.
     """
     compressed = path.name.lower().endswith(".gz")
     with gzip.open(path, "rb") if compressed else path.open("rb") as stream:
@@ -129,9 +129,9 @@ def opened(path: Path) -> Iterator[BinaryIO]:
 
 
 def _scan(path: Path, *, whole: bool) -> tuple[str, bool]:
-    """The encoding of a file, or of its beginning, and whether a quote may be open at its end.
+    """Return the encoding of a file, or of its beginning, and whether a quote may be open at its end.
 
-    It is UTF-16 by its mark, UTF-8 where all of the file is, else Windows-1252.
+    The encoding is UTF-16 if the file has its mark, UTF-8 if all of the file is valid, else Windows-1252.
     """
     decoder, quotes = codecs.getincrementaldecoder("utf-8")(), 0
     with opened(path) as stream:
@@ -150,10 +150,10 @@ def _scan(path: Path, *, whole: bool) -> tuple[str, bool]:
 
 
 def _windows_encoding(path: Path) -> str:
-    """Windows-1252, for a file that is not UTF-8.
+    """Check that a file that is not UTF-8 is Windows-1252, and return that encoding.
 
     Raises:
-        DataError: some lines are UTF-8 nevertheless, or a line is not Windows-1252 either.
+        DataError: some lines are UTF-8, or a line is not Windows-1252 either.
     """
     has_utf8, other = False, 0  # the first line that is not UTF-8
     with opened(path) as stream:
@@ -169,7 +169,7 @@ def _windows_encoding(path: Path) -> str:
                 raise DataError(f"{path}: line {number} is neither UTF-8 nor Windows-1252", hint="save it as UTF-8")
     if has_utf8:
         hint = "iconv -c -t UTF-8"
-        raise DataError(f"{path}: line {other} holds bytes that are not UTF-8, unlike the others", hint=hint)
+        raise DataError(f"{path}: line {other} contains bytes that are not UTF-8, unlike the other lines", hint=hint)
     return "cp1252"
 
 
@@ -179,7 +179,7 @@ def has_rows(path: Path) -> bool:
 
 
 def explain(path: Path) -> str | None:
-    """The first row whose number of values is not the header's; Arrow does not name a line of the file."""
+    """Describe the first row whose number of values differs from the header's; Arrow's errors have no line number."""
     form = CsvFormat.of(path)
     for line, row in form.rows(path):
         if row and len(row) != len(form.header):

@@ -1,4 +1,4 @@
-"""Columns of dates: text in many notations, Arrow types, and year, month and day become microseconds in UTC."""
+"""Columns of dates: convert text in many notations, Arrow types, and date parts to microseconds in UTC."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ WRITE_DATES = "write dates as 2026-11-25, with a time as 2026-11-25T12:00:00Z"
 
 
 def infer_day_first(values: pa.ChunkedArray) -> bool | None:
-    """Do dates written as text begin with the day? A part above 12 decides; without one, only dots mean day first.
+    """Infer whether dates in text begin with the day: a part above 12 decides; otherwise, dots mean day first.
 
-    None where no date begins with day and month as numbers.
+    Returns None if no date begins with day and month as numbers.
     """
     if not is_text(values.type):
         return None
@@ -34,10 +34,10 @@ def infer_day_first(values: pa.ChunkedArray) -> bool | None:
 
 
 def parse_dates(values: pa.ChunkedArray, day_first: bool | None) -> NDArray[np.datetime64]:
-    """datetime64[us] in UTC from words; NaT for null.
+    """Convert words to datetime64[us] in UTC; null becomes NaT.
 
     Raises:
-        InvalidValue: a value is not a date, or has day and month the other way round.
+        InvalidValue: a value is not a date, or has day and month in the other order.
     """
     for name, pattern in (("timestamp", ISO_TIMESTAMP), ("timestamp_utc", ISO_TIMESTAMP_UTC)):
         if all_match(values, pattern) and (quick := cast_words(values, name)) is not None:
@@ -48,24 +48,24 @@ def parse_dates(values: pa.ChunkedArray, day_first: bool | None) -> NDArray[np.d
 def as_datetime(
     values: pa.ChunkedArray, day_first: bool | None = False, nulls: Sequence[str] = NULLS
 ) -> NDArray[np.datetime64]:
-    """datetime64[us] in UTC from a column of any type; text is read as `to_micros` does.
+    """Convert a column of any type to datetime64[us] in UTC; text is parsed as by `to_micros`.
 
     Raises:
-        ValueError: a value is not a date, or has day and month the other way round.
+        ValueError: a value is not a date, or has day and month in the other order.
     """
     if is_text(values.type):
         return parse_dates(clean_words(values, nulls), day_first)
     kind = values.type
     if not (pa.types.is_timestamp(kind) or pa.types.is_date(kind) or pa.types.is_null(kind)):
-        raise ValueError(f"holds {kind}, not dates")
+        raise ValueError(f"contains {kind}, not dates")
     truncate = pa.types.is_timestamp(kind) and kind.unit == "ns"  # to microseconds, as ingest does
     return np.asarray(values.cast(pa.timestamp("us"), safe=not truncate).to_numpy().astype("datetime64[us]"))
 
 
 def timestamps_utc(table: pa.Table, columns: list[str], day_first: bool | None = None) -> NDArray[np.datetime64]:
-    """When each row happened: datetime64[us] in UTC of shape (rows,), from one column or from the parts of a date.
+    """Return the time of each row, datetime64[us] in UTC of shape (rows,), from one column or from date parts.
 
-    The parts are year, month, day and, if any, hour and minute. Where `day_first` is None, the column itself decides.
+    The parts are year, month, day and, optionally, hour and minute. If `day_first` is None, the column decides.
 
     Raises:
         DataError: a value is not a date, or is null.
@@ -81,13 +81,13 @@ def timestamps_utc(table: pa.Table, columns: list[str], day_first: bool | None =
         row = f", row {error.row + 1}" if isinstance(error, InvalidValue) else ""
         raise DataError(f"timestamp {name}{row}: {first_line(error)}", hint=WRITE_DATES) from None
     if np.isnat(when).any():
-        problem = f"timestamp {name}: {int(np.isnat(when).sum())} of {len(when)} rows have none"
-        raise DataError(problem, hint="give each row one, or take those rows out of the table")
+        problem = f"timestamp {name}: {int(np.isnat(when).sum())} of {len(when)} rows have no time"
+        raise DataError(problem, hint="give each row a time, or remove these rows from the table")
     return when
 
 
 def _from_parts(parts: list[NDArray[np.float64]]) -> NDArray[np.datetime64]:
-    """Timestamps of year, month, day and, if any, hour and minute; NaT where a part is null."""
+    """Combine year, month, day and, optionally, hour and minute to timestamps; NaT if a part is null."""
     words = []
     for part, width in zip([*parts, *[np.zeros(parts[0].shape)] * (5 - len(parts))], (4, 2, 2, 2, 2), strict=True):
         numbers = pa.array(part, from_pandas=True).cast(pa.int64(), safe=False)

@@ -1,4 +1,4 @@
-"""Where work on many items is done: here, or on the Ray cluster that `compute` in `glue.yaml` names."""
+"""Run work on many items locally, or on the Ray cluster that `compute` in `glue.yaml` names."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any
 
 from mlops_glue.config import Config, references, resolve
 
-# A function as a `map` of it, which yields the results in the order of the items.
+# Converts a function to a `map`, which yields the results in the order of the items.
 Bind = Callable[[Callable[[Any], Any]], Callable[..., Iterator[Any]]]
 
 
 @contextlib.contextmanager
 def opened(config: Config) -> Iterator[Bind | None]:
-    """What turns a function into a `map` of it on the cluster; None where `compute` says that work is done here.
+    """Yield a converter from a function to a `map` on the cluster; None if `compute` runs work locally.
 
-    Function and items are pickled, all items are submitted at once, and one of a machine that dies is done again: the
-    function may run more than once for an item. Afterwards the cluster is left.
+    Function and items are pickled, and all items are submitted immediately. If a machine dies, its items run again, so
+    the function may run more than once for an item. Afterwards, the cluster is disconnected.
 
     Raises:
         MissingExtra: Ray is not installed.
@@ -38,7 +38,7 @@ def opened(config: Config) -> Iterator[Bind | None]:
 
 @contextlib.contextmanager
 def scikit_learn(config: Config) -> Iterator[None]:
-    """In the block, what scikit-learn does in parallel is done on the cluster, where `compute` says so.
+    """Run scikit-learn's parallel work in the block on the cluster, if `compute` names one.
 
     Raises:
         MissingExtra: Ray is not installed.

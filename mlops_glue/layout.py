@@ -1,4 +1,4 @@
-"""Every path of a project by name; all are relative to the project folder."""
+"""The paths of a project, all relative to the project folder."""
 
 from __future__ import annotations
 
@@ -8,59 +8,61 @@ from pathlib import Path
 from mlops_glue.errors import UsageError
 
 CONFIG = "glue.yaml"
-STATE = ".glue"  # git-ignored but for schema.json and generated.json: lock, logs, what was delivered
+STATE = ".glue"  # git-ignored, except schema.json and generated.json: lock, logs, the last delivery
 SCHEMA = ".glue/schema.json"
-GENERATED = ".glue/generated.json"  # what glue wrote: the base of glue upgrade's merges
+GENERATED = ".glue/generated.json"  # the files that glue wrote: the base of glue upgrade's merges
 LOCK = ".glue/lock"
 DELIVERY = ".glue/delivery.json"
 STATEMENTS = ".glue/statements"
 AUDIT = ".glue/audit.jsonl"  # outside git
 MATERIALIZED = ".glue/materialized.json"
 SERVED = ".glue/serve"  # private copies of the bundles that are served
-SPOOL = ".glue/serve/log"  # segments of the prediction log, until they are Parquet
+SPOOL = ".glue/serve/log"  # segments of the prediction log, until they are converted to Parquet
 RETRAIN_LOCK = ".glue/retrain.lock"
 TUNING = ".glue/tune.db"  # the trials of glue tune
 TUNING_LOCK = ".glue/tune.lock"
-APPENDED = ".glue/appended.parquet"  # the rows of the prediction log that the labels' table has
-BEFORE = ".glue/before"  # during a retraining: the files that it changes, as they were
+APPENDED = ".glue/appended.parquet"  # the rows of the prediction log that were added to the labels' table
+BEFORE = ".glue/before"  # during a retraining: copies of the files that it changes
 UNCHANGED = ".glue/unchanged.json"
-LAST_RUN = ".glue/last_run.json"  # the outcome of each stage, how long it took, and how the run ended
-RUNNING = ".glue/running"  # a run's process, and its stage with when it began; of a dead process: the run was killed
+LAST_RUN = ".glue/last_run.json"  # the outcome and duration of each stage, and of the run
+RUNNING = ".glue/running"  # a run's process, its stage and start time; if the process is dead, the run was killed
 
-ADOPTED = "glue"  # folder of an adopted repository that holds all that glue writes
+ADOPTED = "glue"  # folder in an adopted repository for all output of glue
 
 RAW = "data/raw"
 ARTIFACTS = "artifacts"
 INGESTED = "artifacts/ingest"
-TABLE = "artifacts/ingest/table.parquet"  # the labels'
-RESERVED = {"table"}  # names that no source of features can have: TABLE is the labels'
+TABLE = "artifacts/ingest/table.parquet"  # the labels' table
+RESERVED = {"table"}  # names that a source of features cannot have: TABLE is the labels' table
 VALIDATION = "artifacts/validation"
-FEATURE_TABLES = "artifacts/featurize/tables"  # results of the project's own transform, a Parquet file each
+FEATURE_TABLES = "artifacts/featurize/tables"  # output of the project's own transform, one Parquet file per table
 JOINED = "artifacts/featurize/joined.parquet"  # the labels' table with the features of Feast, raw
 FEATURE_LIST = "artifacts/featurize/feature_list.json"
 FEATURES = "artifacts/featurize/features.parquet"
 COLUMNS = "artifacts/featurize/columns.json"
 TRAIN = "artifacts/split/train.parquet"
 TEST = "artifacts/split/test.parquet"
-FRESH = "artifacts/split/fresh.json"  # with fresh rows: how many there are, are trained on, and are held out
-SAMPLED = "artifacts/split/sampled.json"  # with train.rows: how many rows are trained on, and of how many
-LEARNED = "artifacts/train/learned.json"  # with fresh rows: how many older ones are left out, and what says so
+FRESH = (
+    "artifacts/split/fresh.json"  # with fresh rows: the numbers of fresh rows in total, in training and in the holdout
+)
+SAMPLED = "artifacts/split/sampled.json"  # with train.rows: the numbers of sampled and of all training rows
+LEARNED = "artifacts/train/learned.json"  # with fresh rows: the number of older rows that are left out, and the reason
 MODEL = "artifacts/train/model.skops"
-REFIT = "artifacts/train/refit.json"  # the largest difference of a prediction between two fits; null: none was seen
-SCALE = "artifacts/train/scale.json"  # with `train.target`: on which scale the target is learned, and why
+REFIT = "artifacts/train/refit.json"  # the largest difference of a prediction between two fits; null: no difference
+SCALE = "artifacts/train/scale.json"  # with `train.target`: the scale of the target in the fit, and the reason
 METRICS = "artifacts/evaluate/metrics.json"
 PLOTS = "artifacts/evaluate/plots"
 EVALUATION = "artifacts/evaluate/report"
 BUNDLE = "artifacts/bundle"
-HOLDOUT = "holdout.json"  # in a bundle: metrics, weights and calibration that the monitor holds a window against
+HOLDOUT = "holdout.json"  # in a bundle: metrics, weights and calibration that the monitor compares with
 SAMPLE = "reference.parquet"  # in a bundle: rows that the monitor compares with
 
-REPORT = "reports/index.html"  # git-ignored: what `glue report` writes
+REPORT = "reports/index.html"  # git-ignored: output of `glue report`
 
-MONITORING = "monitoring"  # git-ignored: what `glue monitor` found
+MONITORING = "monitoring"  # git-ignored: output of `glue monitor`
 LATEST = "monitoring/latest.json"
 PAGE = "monitoring/report.html"
-HISTORY = "monitoring/history.jsonl"  # a line for each run
+HISTORY = "monitoring/history.jsonl"  # one line per run
 GAUGES = "monitoring/metrics.prom"
 LOGGED = re.compile(r"date=(\d{4}-\d\d-\d\d)/[^/]*?v(\d+)-[^/]*\.parquet$")  # in the prediction log: day, version
 MONITOR_LOCK = ".glue/monitor.lock"
@@ -78,10 +80,10 @@ OWN_COLUMNS = {ROW, SPLIT_COLUMN, TIMESTAMP_COLUMN, ENTITY_COLUMN, WEIGHT_COLUMN
 
 
 def find_root(start: Path | None = None) -> Path:
-    """The nearest folder at or above `start` that holds a `glue.yaml`, by itself or in what `glue adopt` made in it.
+    """Return the nearest folder at or above `start` with a `glue.yaml`, either directly or in a folder of `glue adopt`.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is no such folder.
     """
     here = (start or Path.cwd()).resolve()
     for folder in (here, *here.parents):
@@ -92,12 +94,12 @@ def find_root(start: Path | None = None) -> Path:
 
 
 def feature_repo() -> Path:
-    """The default Feast repository: in the package when installed, at the top of a checkout."""
+    """Return the default Feast repository: in an installed package, or at the top of a checkout."""
     inside = templates() / "feature_repo"
     return inside if inside.is_dir() else Path(__file__).parents[1] / "feature_repo"
 
 
 def templates() -> Path:
-    """The folder of templates: in the package when installed, next to it in a checkout."""
+    """Return the folder of templates: in an installed package, or next to it in a checkout."""
     inside = Path(__file__).with_name("templates")
     return inside if inside.is_dir() else Path(__file__).parents[1] / "templates"

@@ -1,4 +1,4 @@
-"""Where a prediction log is: a folder, here or at a URL, or tables of PostgreSQL."""
+"""The place of a prediction log: a folder, local or at a URL, or PostgreSQL tables."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ SCHEMES = ("postgresql://", "postgres://")
 
 
 def opened(where: str, root: Path = Path()) -> LogPlace:
-    """The log at a URL, or at a path from `root`.
+    """Open the log at a URL, or at a path relative to `root`.
 
     Raises:
-        MissingExtra: what the URL needs is not installed.
-        ToolError: it cannot be opened.
+        MissingExtra: a package that the URL requires is not installed.
+        ToolError: the log cannot be opened.
     """
     if where.startswith(SCHEMES):
         return LogTables(where)
@@ -26,10 +26,10 @@ def opened(where: str, root: Path = Path()) -> LogPlace:
 
 
 def check_driver(where: str) -> None:
-    """Is the driver of a PostgreSQL here?
+    """Check that the driver for a PostgreSQL log is installed.
 
     Raises:
-        MissingExtra: it is not.
+        MissingExtra: the driver is not installed.
     """
     if where.startswith(SCHEMES) and find_spec("adbc_driver_postgresql") is None:
         raise MissingExtra("adbc-driver-postgresql", "postgres")

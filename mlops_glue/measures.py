@@ -1,7 +1,7 @@
-"""What a project measures its model by: the metrics of `metrics`, functions of its own, and what mistakes cost.
+"""The metrics of a project: those of `metrics`, custom functions, and the cost of errors.
 
-`find` is asked wherever a metric is computed: by evaluate, by the comparison of a candidate with the champion, and by
-the monitor. What a metric of the project's own, or the cost, was when a version was evaluated, its `definition` says.
+Everything that computes a metric calls `find`: evaluate, the comparison of a candidate with the champion, and the
+monitor. `definition` records a custom metric, or the costs, as they were when a version was evaluated.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ WHERE = f"{CONFIG} evaluate"
 
 
 def find(config: Config, schema: Schema, root: Path, name: str, where: str = WHERE) -> Metric:
-    """The metric of a name; `where` is the key of `glue.yaml` that holds it.
+    """Return a metric by name; `where` is the key of `glue.yaml` that contains the name.
 
     Raises:
-        ConfigError: the task has none such, or the project's own does not import.
+        ConfigError: the task has no such metric, or a custom metric cannot be imported.
     """
     own = config.evaluate.own.get(name)
     if own is not None:
@@ -45,12 +45,12 @@ def find(config: Config, schema: Schema, root: Path, name: str, where: str = WHE
         return metrics.mean_of(lambda y, p, q: array[y, p])
     found = metrics.find(schema.task, name)
     if found is None:
-        raise ConfigError([f"{where}: {name!r} is no metric of a {schema.task} task"])
+        raise ConfigError([f"{where}: {name!r} is not a metric of a {schema.task} task"])
     return found
 
 
 def definition(config: Config, schema: Schema, root: Path, name: str) -> str | None:
-    """What a metric is where its name alone does not say it: the hash of its code, or the costs. Else None."""
+    """Return the definition of a metric whose name is not enough: a hash of its code, or the costs; else None."""
     own = config.evaluate.own.get(name)
     if own is None:
         return json.dumps(costs(config, schema)) if name == COST else None
@@ -59,7 +59,7 @@ def definition(config: Config, schema: Schema, root: Path, name: str) -> str | N
 
 
 def costs(config: Config, schema: Schema) -> list[list[float]] | None:
-    """What a row costs, by true and predicted class in the schema's `class_order`; None where nothing says it.
+    """Return the cost of a row by true and predicted class in the schema's `class_order`; None if not configured.
 
     Raises:
         ConfigError: `evaluate.cost` does not fit the target's classes.
@@ -68,53 +68,55 @@ def costs(config: Config, schema: Schema) -> list[list[float]] | None:
     if given is None:
         return None
     if schema.labels is None:
-        raise ConfigError([f"{WHERE}.cost: {schema.target!r} is a number; mistakes between classes have a cost"])
+        raise ConfigError([f"{WHERE}.cost: {schema.target!r} is a number, and costs apply only to classes"])
     if isinstance(given, Cost):
         if len(order) != 2:
-            problem = f"{schema.target!r} has {len(order)} classes, so costs go by true and predicted label"
+            problem = f"{schema.target!r} has {len(order)} classes: give the costs by true and predicted label"
             raise ConfigError([f"{WHERE}.cost: {problem}"], hint=f"cost: {{{order[0]}: {{{order[1]}: 1, …}}, …}}")
         return [[given.true_negative, given.false_positive], [given.false_negative, given.true_positive]]
-    for label in [*given, *(said for row in given.values() for said in row)]:
+    for label in [*given, *(predicted for row in given.values() for predicted in row)]:
         if label not in order:
             near = did_you_mean(str(label), [str(one) for one in order])
             raise ConfigError([f"{WHERE}.cost: {schema.target!r} has no {label!r} ({near})"])
     missing = [(a, b) for a in order for b in order if a != b and b not in given.get(a, {})]
     if missing:
-        problem = f"does not say what it costs that a {missing[0][0]!r} is taken for a {missing[0][1]!r}"
+        problem = f"has no cost for true label {missing[0][0]!r} and predicted label {missing[0][1]!r}"
         raise ConfigError([f"{WHERE}.cost: {problem}"])
     return [[float(given[a].get(b, 0)) for b in order] for a in order]
 
 
 def main_metric(config: Config, task: str) -> str:
-    """The metric that is promoted by."""
+    """Return the metric that decides on promotion."""
     return config.promote.metric or metrics.default(task)
 
 
 def check_decision(config: Config, task: str) -> None:
-    """Raise where rows of this task are not decided by a threshold, and `glue.yaml` asks for one.
+    """Check that `glue.yaml` configures a threshold only for a task that has one.
 
     Raises:
-        ConfigError: names the target and its task.
+        ConfigError: the task has no threshold; the message names the target and its task.
     """
-    asked = config.evaluate.decision_threshold
-    by_cost = isinstance(asked, ChosenThreshold) and asked.words == COST
-    if asked is None or task == "binary" or (task == "multiclass" and by_cost):
+    configured = config.evaluate.decision_threshold
+    by_cost = isinstance(configured, ChosenThreshold) and configured.words == COST
+    if configured is None or task == "binary" or (task == "multiclass" and by_cost):
         return
-    but = "; of several classes: {by: cost}" if task == "multiclass" else ""
-    problem = f"{config.data.labels.target!r} is the target of a {task} task; two classes have a threshold{but}"
+    but = "; for several classes, use {by: cost}" if task == "multiclass" else ""
+    problem = (
+        f"{config.data.labels.target!r} is the target of a {task} task, but only a binary task has a threshold{but}"
+    )
     raise ConfigError([f"{WHERE}.decision_threshold: {problem}"])
 
 
 def given_decision(config: Config, schema: Schema) -> Decision | None:
-    """The decision that `glue.yaml` gives: a threshold, or the costs of classes; None where it is to be chosen."""
-    asked = config.evaluate.decision_threshold
-    if schema.task == "multiclass" and isinstance(asked, ChosenThreshold) and asked.words == COST:
+    """Return the decision that `glue.yaml` fixes: a threshold, or the costs of classes; None if it must be chosen."""
+    configured = config.evaluate.decision_threshold
+    if schema.task == "multiclass" and isinstance(configured, ChosenThreshold) and configured.words == COST:
         return Decision(COST, costs=costs(config, schema))
-    return Decision("given", asked) if schema.task == "binary" and isinstance(asked, float) else None
+    return Decision("given", configured) if schema.task == "binary" and isinstance(configured, float) else None
 
 
 def _of_project(own: OwnMetric, schema: Schema, root: Path) -> Metric:
-    """A function of the project's own. It may sum over rows, so that no sample of them has fewer."""
+    """Wrap a custom metric. It may sum over rows, so samples must have as many rows as the table."""
     import numpy as np
 
     with importable(root):

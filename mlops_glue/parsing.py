@@ -1,7 +1,7 @@
-"""How columns of text become values: null words, the decimal sign, numbers, booleans. `dates` does it for dates.
+"""Convert text columns to values: null words, the decimal sign, numbers, booleans. `dates` converts dates.
 
-Two values never become one silently: a code with a leading zero, with more digits than 64 bits hold, or with an
-exponent where another text is the same number without one, stays text. For 1.50 and 1.5, which do become one number,
+Two values never become equal silently: codes with a leading zero, with more digits than 64 bits can store, or with an
+exponent if another text is the same number without it, stay text. 1.50 and 1.5 do become the same number;
 `equal_numbers` reports the pair.
 """
 
@@ -22,7 +22,7 @@ Null = TypeVar("Null", bound=np.generic)
 
 
 class InvalidValue(ValueError):
-    """A value that a column cannot take, its row, and the reason, such as "is not a number"."""
+    """A value that is invalid for a column, its row, and the reason, such as "is not a number"."""
 
     def __init__(self, value: Any, reason: str, row: int) -> None:
         super().__init__(f"{value!r:.80} {reason}")
@@ -30,12 +30,12 @@ class InvalidValue(ValueError):
 
 
 def is_text(kind: pa.DataType) -> bool:
-    """Is it one of Arrow's text types?"""
+    """Return whether a type is one of Arrow's text types."""
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def inexact_integer(values: pa.ChunkedArray) -> int | None:
-    """The row of the first float from 2^53 on, which does not determine the integer it may stand for."""
+    """Return the row of the first float of at least 2^53, which no longer identifies a single integer."""
     if not pa.types.is_floating(values.type):
         return None
     row = pc.index(pc.greater_equal(pc.abs(values), float(MAX_EXACT_INTEGER)), True).as_py()
@@ -43,14 +43,14 @@ def inexact_integer(values: pa.ChunkedArray) -> int | None:
 
 
 def clean_words(values: pa.ChunkedArray, nulls: Sequence[str] = NULLS) -> pa.ChunkedArray:
-    """`clean_word` for a column."""
+    """Apply `clean_word` to a column."""
     trimmed = pc.utf8_trim_whitespace(values)
     is_null = pc.is_in(trimmed, pa.array(nulls, trimmed.type))
     return pc.if_else(is_null, None, trimmed) if pc.any(is_null).as_py() else trimmed
 
 
 def with_nulls(values: pa.ChunkedArray, nulls: Sequence[str] = NULLS) -> pa.ChunkedArray:
-    """Text as written, but null for null words; surrounding blanks remain, because keys may have them."""
+    """Replace null words by null; keep surrounding blanks, because keys may have them."""
     if not is_text(values.type):
         return values
     found = clean_words(values, nulls)
@@ -58,25 +58,25 @@ def with_nulls(values: pa.ChunkedArray, nulls: Sequence[str] = NULLS) -> pa.Chun
 
 
 def count_null_words(values: pa.ChunkedArray) -> dict[str, int]:
-    """How often each word was read as null; blanks are not words."""
+    """Count how often each word was read as null; blanks are not words."""
     trimmed = pc.utf8_trim_whitespace(values)
     found = trimmed.filter(pc.is_in(trimmed, pa.array(NULLS[1:], trimmed.type))).value_counts()
     return {count["values"]: count["counts"] for count in found.to_pylist()}
 
 
 def all_match(values: pa.ChunkedArray, pattern: str) -> bool:
-    """Does the pattern match every value that is not null?"""
-    # the first values decide for most columns
+    """Return whether the pattern matches every value that is not null."""
+    # for most columns, the first values decide
     return all(pc.all(pc.match_substring_regex(part, pattern), min_count=0).as_py() for part in (values[:100], values))
 
 
 def matches(values: pa.ChunkedArray, pattern: str) -> Any:
-    """A boolean for each text: whether the pattern is found in it; False for a null."""
+    """Return for each text whether it contains the pattern; False for null."""
     return pc.fill_null(pc.match_substring_regex(values, pattern), False)
 
 
 def with_point(values: pa.ChunkedArray, decimal: str) -> pa.ChunkedArray:
-    """Numbers as text with a decimal point, from numbers with the sign `decimal`: 1.234,5 becomes 1,234.5."""
+    """Rewrite numbers with the decimal sign `decimal` to a decimal point: 1.234,5 becomes 1,234.5."""
     if decimal == ".":
         return values
     swapped = pc.replace_substring(pc.replace_substring(values, ",", "\0"), ".", ",")
@@ -84,23 +84,23 @@ def with_point(values: pa.ChunkedArray, decimal: str) -> pa.ChunkedArray:
 
 
 def are_numbers(values: pa.ChunkedArray, decimal: str) -> bool:
-    """Are all of them numbers, with that decimal sign?"""
+    """Return whether all values are numbers with this decimal sign."""
     return all_match(with_point(values, decimal), f"^({GROUPED_NUMBER}|{NUMBER})$")
 
 
 def are_number_words(values: pa.Array, decimal: str) -> pa.BooleanArray:
-    """Which words are numbers?"""
+    """Return for each word whether it is a number."""
     return pc.match_substring_regex(with_point(values, decimal), f"^({GROUPED_NUMBER}|{NUMBER})$")
 
 
 def parse_numbers(values: pa.ChunkedArray, decimal: str = ".", *, grouped: bool = True) -> NDArray[np.float64]:
-    """float64 of shape (rows,) from `clean_words`: NaN for null; 1,234.5 is a number only where it may be `grouped`.
+    """Convert `clean_words` to float64 of shape (rows,), null to NaN; 1,234.5 is a number only if `grouped`.
 
     Raises:
         InvalidValue: a value is not a number.
     """
     plain = with_point(values, decimal)
-    if grouped and pc.any(pc.match_substring(plain, ",")).as_py():  # any other comma stays, and is refused
+    if grouped and pc.any(pc.match_substring(plain, ",")).as_py():  # any other comma stays and is refused
         is_grouped = pc.match_substring_regex(plain, f"^{GROUPED_NUMBER}$")
         plain = pc.if_else(is_grouped, pc.replace_substring(plain, ",", ""), plain)
     try:
@@ -119,9 +119,9 @@ def _is_number(word: pa.Scalar) -> bool:
 
 
 def as_text(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Values as strings. Floats that are integers of 64 bits are written as such, so that 3 and 3.0 are one category.
+    """Convert values to strings. Floats that are 64-bit integers are written as integers: 3 and 3.0 are one category.
 
-    Arrow would write an article number of 13 digits as 4.006381333931e+12 where it is a float.
+    Arrow would write an article number of 13 digits as 4.006381333931e+12 if it is a float.
     """
     if pa.types.is_dictionary(values.type):
         values = values.cast(values.type.value_type)
@@ -134,21 +134,21 @@ def as_text(values: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def column_as_text(values: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
-    """A column of a user's table by `as_text`.
+    """Apply `as_text` to a column of a user's table.
 
     Raises:
-        DataError: it cannot be text: lists, or bytes that are not UTF-8.
+        DataError: the values cannot be converted to text: lists, or bytes that are not UTF-8.
     """
     try:
         return as_text(values)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        raise DataError(f"column {name!r} holds {values.type} that is no text") from None
+        raise DataError(f"column {name!r} contains {values.type} that is not text") from None
 
 
 def as_numbers(
     values: pa.ChunkedArray, nulls: Sequence[str] = NULLS, decimal: str = ".", *, grouped: bool = True
 ) -> NDArray[np.float64]:
-    """float64 of shape (rows,) from a column of any type, NaN for null; `grouped` as in `parse_numbers`.
+    """Convert a column of any type to float64 of shape (rows,), null to NaN; `grouped` is as for `parse_numbers`.
 
     Raises:
         ValueError: a value is not a number.
@@ -158,15 +158,15 @@ def as_numbers(
     if is_text(values.type):
         return parse_numbers(clean_words(values, nulls), decimal, grouped=grouped)
     if pa.types.is_temporal(values.type):
-        raise ValueError(f"holds {values.type}, not numbers")
+        raise ValueError(f"contains {values.type}, not numbers")
     try:
         return values.cast(pa.float64(), safe=False).to_numpy()  # type: ignore[no-any-return]
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise ValueError(f"holds {values.type}, not numbers: {first_line(error, 120)}") from None
+        raise ValueError(f"contains {values.type}, not numbers: {first_line(error, 120)}") from None
 
 
 def as_booleans(values: pa.ChunkedArray, nulls: Sequence[str] = NULLS) -> NDArray[np.float32]:
-    """float32 of shape (rows,) from a column of any type: 1, 0, or NaN for null.
+    """Convert a column of any type to float32 of shape (rows,): 1, 0, or NaN for null.
 
     Raises:
         InvalidValue: a value is not a boolean.
@@ -177,10 +177,10 @@ def as_booleans(values: pa.ChunkedArray, nulls: Sequence[str] = NULLS) -> NDArra
 def convert_words(
     values: pa.ChunkedArray, convert: Callable[[str], float | None], null: Null, reason: str
 ) -> NDArray[Null]:
-    """An array of the type of `null` from text, of shape (rows,). Each distinct word is converted once.
+    """Convert text to an array of the type of `null`, shape (rows,). Each distinct word is converted once.
 
     Raises:
-        InvalidValue: `convert` gives None for a word.
+        InvalidValue: `convert` returns None for a word.
     """
     coded = pc.dictionary_encode(values).combine_chunks()
     out = np.full(len(coded.dictionary) + 1, null)

@@ -1,13 +1,13 @@
-"""What a misspelt name was meant to be."""
+"""Suggestions for misspelt names."""
 
 from __future__ import annotations
 
-# Cyrillic and Greek letters, and the Latin ones that look the same
+# Cyrillic and Greek letters, and the Latin letters that look the same
 ALIKE = str.maketrans("АВЕЅІЈКМНОРСТУХаеорсухѕіјΑΒΕΖΗΙΚΜΝΟΡΤΥΧο", "ABESIJKMHOPCTYXaeopcyxsijABEZHIKMNOPTYXo")
 
 
 def _look(name: str) -> str:
-    """How a name looks: its letters in one form and case, without blanks and control characters."""
+    """Normalize a name by its looks: one form and case of letters, without blanks and control characters."""
     import unicodedata
 
     text = unicodedata.normalize("NFKC", name).translate(ALIKE)
@@ -15,7 +15,7 @@ def _look(name: str) -> str:
 
 
 def closest(name: str, known: list[str]) -> str | None:
-    """The known name closest to a misspelt one, or None."""
+    """Return the known name closest to a misspelt name, or None."""
     import difflib
 
     by_look = {look: other for other in known if (look := _look(other))}
@@ -24,7 +24,7 @@ def closest(name: str, known: list[str]) -> str | None:
 
 
 def suggestion(name: str, known: list[str]) -> str | None:
-    """`did you mean 'x'?`, in escapes too where both look the same; None where no name is near."""
+    """Return `did you mean 'x'?`, with escapes if both names look the same; None if no name is close."""
     guess = closest(name, known)
     if guess is None:
         return None
@@ -33,6 +33,6 @@ def suggestion(name: str, known: list[str]) -> str | None:
 
 
 def did_you_mean(name: str, known: list[str]) -> str:
-    """A suggestion, or the list of the names that exist."""
-    shown = ", ".join(map(repr, known[:12])) + (f", … ({len(known)} in all)" if len(known) > 12 else "")
-    return suggestion(name, known) or (f"there are: {shown}" if known else "there is none")
+    """Return a suggestion, or the list of existing names."""
+    shown = ", ".join(map(repr, known[:12])) + (f", … ({len(known)} in total)" if len(known) > 12 else "")
+    return suggestion(name, known) or (f"there are: {shown}" if known else "there are none")

@@ -1,6 +1,6 @@
-"""What a terminal can show: colours and a spinner. Redirected output has none of them.
+"""Colours and a spinner for terminals. Redirected output has neither.
 
-Rich would do it in 40 ms of imports, half of what `glue --help` takes in all, so it draws progress bars alone.
+Importing Rich takes 40 ms, half of the time of `glue --help`, so it draws only progress bars.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from typing import Any, TextIO
 ERASE = "\r\033[K"
 STYLES = {"good": "32", "bad": "31;1", "caution": "33", "aside": "36", "dim": "2"}
 _spinner: Spinner | None = None
-_pen = threading.RLock()  # who holds it writes: a frame that was begun would otherwise land in another's half line
+_pen = threading.RLock()  # held while writing, so that a frame does not interrupt another thread's line
 
 
 def _new_pen() -> None:
-    """A forked process has no spinner; the one it came from may have been drawing."""
+    """Replace the lock in a forked process: its parent may have held it while drawing."""
     global _pen
     _pen = threading.RLock()
 
@@ -32,17 +32,17 @@ if hasattr(os, "register_at_fork"):
 
 
 def unwrapped(stream: TextIO) -> TextIO:
-    """A stream without the wrapper that colorama, which some tools import, puts around it to remove every colour."""
+    """Return a stream without the wrapper of colorama, which some tools import and which removes all colours."""
     return getattr(stream, "_StreamWrapper__wrapped", stream)  # type: ignore[no-any-return]
 
 
 def is_interactive(stream: TextIO) -> bool:
-    """Is it a terminal that can move its cursor?"""
+    """Return whether the stream is a terminal that can move its cursor."""
     return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def has_colour(stream: TextIO) -> bool:
-    """By the conventions of no-color.org and force-color.org: an empty variable counts as not set."""
+    """Return whether to use colour, by no-color.org and force-color.org: an empty variable counts as not set."""
     if os.environ.get("NO_COLOR"):
         return False
     forced = any(os.environ.get(name, "") not in ("", "0") for name in ("FORCE_COLOR", "CLICOLOR_FORCE"))
@@ -50,16 +50,16 @@ def has_colour(stream: TextIO) -> bool:
 
 
 def paint(text: str, style: str, stream: TextIO) -> str:
-    """The text in a style of `STYLES`, where the stream has colour."""
+    """Return the text in a style of `STYLES` if the stream has colour."""
     return f"\033[{STYLES[style]}m{text}\033[0m" if has_colour(stream) else text
 
 
 class Spinner:
-    """A text, a spinner and the time so far, in the last line of stderr. What is printed meanwhile goes above it."""
+    """A text, a spinner and the elapsed time, in the last line of stderr. Other output appears above it."""
 
     def __init__(self, head: str) -> None:
         self.head = head
-        self.at_start = True  # has the line that was printed last ended?
+        self.at_start = True  # whether the last printed line has ended
         self.stopped = threading.Event()
         self.thread = threading.Thread(target=self._draw, name="stage at work", daemon=True)
         streams = [stream for stream in {unwrapped(sys.stdout), unwrapped(sys.stderr)} if stream.isatty()]
@@ -96,7 +96,7 @@ class Spinner:
                     os.write(stream.fileno(), f"\r{line[: width - 1]}\033[K".encode())
 
     def stop(self) -> None:
-        """Erase it."""
+        """Erase the spinner and restore the streams."""
         self.stopped.set()
         self.thread.join()
         for owner, name, original in self.replaced:
@@ -115,7 +115,7 @@ def start_spinner(head: str) -> None:
 
 
 def stop_spinner() -> None:
-    """Erase what `start_spinner` shows."""
+    """Erase the line of `start_spinner`."""
     global _spinner
     spinner, _spinner = _spinner, None
     if spinner is not None:

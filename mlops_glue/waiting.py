@@ -1,8 +1,8 @@
-"""Waiting for others: work that nobody answers is left behind after a time.
+"""Timeouts for servers: work without an answer is abandoned after a limit.
 
-The libraries that talk to stores wait for minutes, try again, or wait for ever. Here the time runs while nothing
-happens: nothing comes, nothing larger goes, the process neither computes nor uses the disk. So what is slow and goes on
-is never cut off.
+The libraries that access stores wait for minutes, retry, or wait forever. Here, time counts only while nothing happens:
+no data arrives, no larger data is sent, and the process uses neither CPU nor disk. So slow work that makes progress is
+never interrupted.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from mlops_glue.errors import Unreachable, UsageError
 
 Result = TypeVar("Result")
 ANSWER_S = 10.0
-VARIABLE = "GLUE_ANSWER_TIMEOUT_S"  # gives a store another time
-SLOW = f"is it up? glue doctor; a slow one gets more time: export {VARIABLE}=60"
-LOOK_S = 1.0  # between two looks at what has happened
-CPU_SHARE, SENT_BYTES = 0.03, 1 << 16  # less is a look or a retry, and no progress
-TCP_INFO_BYTES = 136  # of Linux's struct tcp_info, with bytes acknowledged and received at its end
+VARIABLE = "GLUE_ANSWER_TIMEOUT_S"  # sets another limit for stores
+SLOW = f"is it up? glue doctor; if it is only slow, allow more time: export {VARIABLE}=60"
+LOOK_S = 1.0  # between two checks for activity
+CPU_SHARE, SENT_BYTES = 0.03, 1 << 16  # smaller values are polling or a retry, not progress
+TCP_INFO_BYTES = 136  # size of Linux's struct tcp_info up to the bytes acknowledged and received
 
-left_behind = False  # does a thread still wait? The end of the interpreter would wait for some of them
+left_behind = False  # whether a thread still waits; the interpreter would wait for it at exit
 
 
 def answered(what: str, work: Callable[[], Result], limit_s: float | None = None) -> Result:
-    """The result of work with a store, which may say nothing for `limit_s`; default `GLUE_ANSWER_TIMEOUT_S`, or 10.
+    """Return the result of work with a store that may be idle for `limit_s`; default `GLUE_ANSWER_TIMEOUT_S`, or 10.
 
-    The registry has `tracking.timeout_s`.
+    The registry uses `tracking.timeout_s`.
 
     Raises:
-        Unreachable: it says nothing for so long.
-        UsageError: `GLUE_ANSWER_TIMEOUT_S` is no time.
-        Exception: what the work raised.
+        Unreachable: the store was idle for longer than the limit.
+        UsageError: `GLUE_ANSWER_TIMEOUT_S` is not a positive number.
+        Exception: any exception of the work.
     """
     return within(limit_s or _answer_s(), what, work, idle=True, hint=SLOW)
 
@@ -50,26 +50,26 @@ def _answer_s() -> float:
         limit_s = float(text or ANSWER_S)
     except ValueError:
         limit_s = 0.0
-    if not limit_s > 0:  # nan is not
-        raise UsageError(f"{VARIABLE}={text}: should be seconds above 0", hint=f"export {VARIABLE}=60")
+    if not limit_s > 0:  # also rejects nan
+        raise UsageError(f"{VARIABLE}={text}: should be a number of seconds above 0", hint=f"export {VARIABLE}=60")
     return limit_s
 
 
 def within(
     limit_s: float, what: str, work: Callable[[], Result], *, idle: bool = False, hint: str | None = None
 ) -> Result:
-    """The result of work in a thread of its own. One that does not end in time is left behind.
+    """Return the result of work in a separate thread, which is abandoned if it does not end in time.
 
     Args:
-        limit_s: the time.
-        what: does not answer, for the error.
-        work: what is done.
-        idle: count only the time in which nothing happens, which Linux alone tells; elsewhere there is no limit then.
-        hint: for the error.
+        limit_s: the time limit.
+        what: the name of the server, for the error.
+        work: the function to call.
+        idle: count only idle time, which can be measured only on Linux; elsewhere there is then no limit.
+        hint: the hint of the error.
 
     Raises:
-        Unreachable: it does not end in time.
-        Exception: what the work raised.
+        Unreachable: the work does not end in time.
+        Exception: any exception of the work.
     """
     done: list[Result] = []
     failed: list[BaseException] = []
@@ -90,8 +90,8 @@ def within(
         else:
             thread.join(limit_s)
         if thread.is_alive():
-            sys.stdout, sys.stderr = streams  # tools are silenced while they work
-            os.fchdir(folder)  # and DVC works in that of the project
+            sys.stdout, sys.stderr = streams  # the tools redirect them during the work
+            os.fchdir(folder)  # DVC changes to the project folder
             global left_behind
             left_behind = True
             raise Unreachable(f"{what} does not answer within {limit_s:g} s", hint=hint)
@@ -103,9 +103,9 @@ def within(
 
 
 def _join_active(thread: threading.Thread, limit_s: float) -> None:
-    """Wait for a thread until nothing has happened for so long."""
+    """Wait for a thread until there was no activity for `limit_s` seconds."""
     since = time.monotonic()
-    thread.join(min(limit_s, LOOK_S) / 5)  # most are done by then
+    thread.join(min(limit_s, LOOK_S) / 5)  # most threads have ended by then
     seen = _Seen()
     while thread.is_alive():
         if seen.anything():
@@ -116,7 +116,7 @@ def _join_active(thread: threading.Thread, limit_s: float) -> None:
 
 
 class _Seen:
-    """What this process has got, sent and done so far."""
+    """The data that this process has received and sent, and its use of CPU and disk."""
 
     def __init__(self) -> None:
         self._received: dict[str, int] = {}  # by socket
@@ -125,7 +125,7 @@ class _Seen:
         self.anything()
 
     def anything(self) -> bool:
-        """Has anything happened since the last look?"""
+        """Return whether there was activity since the last call."""
         sockets = _sockets()
         if sockets is None:
             return True
@@ -142,14 +142,14 @@ class _Seen:
 
 
 def _sockets() -> dict[str, tuple[int, int]] | None:
-    """Of each TCP connection how many bytes the other side has taken and sent; None where the system does not tell."""
+    """Return the bytes sent and received of each TCP connection; None if the system does not report them."""
     if sys.platform != "linux":
         return None
     import socket
 
     found = {}
     for place in Path("/proc/self/fd").iterdir():
-        with contextlib.suppress(OSError):  # it is closed by now, or no connection
+        with contextlib.suppress(OSError):  # closed by now, or not a connection
             name = os.readlink(place)  # noqa: PTH115 - not a path
             if name.startswith("socket:"):
                 with socket.socket(fileno=os.dup(int(place.name))) as one:
@@ -160,7 +160,7 @@ def _sockets() -> dict[str, tuple[int, int]] | None:
 
 
 def _disk() -> str:
-    """What the disks have done for this process."""
+    """Return the disk activity of this process, as text to compare."""
     with contextlib.suppress(OSError):
         return "".join(Path("/proc/self/io").read_text().partition("read_bytes")[1:])
     return ""

@@ -1,8 +1,8 @@
-"""One value as text: null words, numbers, booleans, codes and dates. `parsing` and `dates` do the same for columns.
+"""Parse single values of text: null words, numbers, booleans, codes and dates. `parsing` and `dates` parse columns.
 
-The training table decides once how text is read (`decimal_sign`, `infer_day_first`), the model's schema keeps the
-decision, and it applies to all later text: CSV, JSON Lines, Parquet, requests, labels. A serving worker imports this
-module, which needs no Arrow.
+The training table decides once how to read text (`decimal_sign`, `infer_day_first`). The model's schema stores the
+decision, which applies to all later text: CSV, JSON Lines, Parquet, requests, labels. Serving workers import this
+module, so it must not need Arrow.
 """
 
 from __future__ import annotations
@@ -12,13 +12,27 @@ import unicodedata
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-NULLS = ["", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "#N/A", "<NA>", "?", "."]  # ? of UCI, . of SAS
+NULLS = [
+    "",
+    "NA",
+    "N/A",
+    "n/a",
+    "NaN",
+    "nan",
+    "null",
+    "NULL",
+    "None",
+    "#N/A",
+    "<NA>",
+    "?",
+    ".",
+]  # ? is used by UCI, . by SAS
 TRUE, FALSE = {"true", "yes", "y", "t", "1", "1.0"}, {"false", "no", "n", "f", "0", "0.0"}
-GROUPED_NUMBER = r"[-+]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?"  # commas separate thousands; it never begins with a zero
+GROUPED_NUMBER = r"[-+]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?"  # commas separate thousands; never begins with a zero
 NUMBER = r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?"
 CODE = r"^[-+]?0\d+$"  # 0012 is not 12
 MAX_EXACT_INTEGER = 1 << 53  # up to here float64 keeps integers distinct
-INT64_LIMIT = 1 << 63  # floats below are written as integers are
+INT64_LIMIT = 1 << 63  # smaller whole floats are written as integers
 INEXACT_INTEGER = "is a floating-point number, which from 2^53 on does not determine an integer"
 CLOCK = (
     r"(?:[T ]\s*(?P<clock>\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d{1,9})?)?)"
@@ -32,24 +46,24 @@ NOTATIONS = [
 ]
 MONTHS = ["january", "february", "march", "april", "may", "june"]
 MONTHS += ["july", "august", "september", "october", "november", "december"]
-# A word of free text is a run of letters, digits and underscores; a letter of Chinese or Japanese, which part no words,
-# and a picture are words of their own. The marks of Hebrew, Arabic, Indian and Thai vowels belong to their words.
+# A word of free text is a run of letters, digits and underscores. Each Chinese or Japanese character and each pictogram
+# is a separate word. The vowel marks of Hebrew, Arabic, Indian and Thai scripts belong to their words.
 ALONE = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\u2600-\u27bf\U0001f000-\U0001faff"
 MARKS = "\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0900-\u0dff\u0e31-\u0e4e"
 WORD = re.compile(rf"[{ALONE}]|(?:[^\W{ALONE}]|[{MARKS}])+")
-MOST_WORDS = 300  # different ones of a text, which the model is given
+MOST_WORDS = 300  # maximum number of distinct words of a text that are passed to the model
 EPOCH = datetime(1970, 1, 1)
 MICROSECOND = timedelta(microseconds=1)
 
 
 def clean_word(value: str, nulls: Sequence[str] = NULLS) -> str | None:
-    """Text without surrounding blanks; None where nothing remains, or where it is a null word."""
+    """Strip surrounding blanks; return None for empty text and null words."""
     trimmed = value.strip()
     return None if trimmed in nulls else trimmed
 
 
 def canonical_category(value: str, dtype: str) -> str:
-    """A word as a category of training: where it had numbers 7.0 is 7, where booleans True is true; others stay."""
+    """Convert a word to a category of training: if training had numbers, 7.0 is 7; if booleans, True is true."""
     if dtype == "bool":
         return value.lower() if value.lower() in ("true", "false") else value
     if dtype in ("double", "float", "halffloat") or dtype.startswith(("int", "uint")):
@@ -61,11 +75,11 @@ def canonical_category(value: str, dtype: str) -> str:
 
 
 def words_of(text: str) -> str:
-    """The different words of free text in the order of the text, parted by blanks: in small letters, at most 300.
+    """Return the distinct words of free text in order, separated by blanks: in lower case, at most 300.
 
-    Letters are compared as Unicode has it (NFKC, case folded). Text without a word is empty.
+    Letters are normalized by Unicode's rules (NFKC, case folding). Text without words yields an empty text.
     """
-    if text.isascii():  # quicker, and the same
+    if text.isascii():  # faster, with the same result
         found = re.findall(r"\w+", text.lower(), re.ASCII)
     else:
         found = WORD.findall(unicodedata.normalize("NFKC", text).casefold())
@@ -73,7 +87,7 @@ def words_of(text: str) -> str:
 
 
 def format_number(value: float) -> str:
-    """A float as `as_text` writes it: as Arrow does, except that integers of 64 bits have no exponent."""
+    """Format a float like `as_text`: as Arrow does, except that 64-bit integers have no exponent."""
     import numpy as np
 
     if abs(value) < INT64_LIMIT and value == int(value):
@@ -84,15 +98,15 @@ def format_number(value: float) -> str:
 
 
 def parse_boolean(word: str) -> bool | None:
-    """True or False; None where the word is neither."""
+    """Parse a boolean; None if the word is neither true nor false."""
     return True if word.lower() in TRUE else False if word.lower() in FALSE else None
 
 
 def to_micros(value: str, day_first: bool | None = False) -> int | None:
-    """Microseconds from 1970-01-01 UTC to a date as text, for the years 1 to 9999; None where it is not a date.
+    """Convert a date as text to microseconds since 1970-01-01 UTC, for the years 1 to 9999; None if it is not a date.
 
-    It is ISO 8601, or has day, month and year as numbers or with the month's name; without an offset it is UTC. Where
-    `day_first` is None, training had no date such as 01/02/2024, so its order is unknown and it is refused.
+    The text is ISO 8601, or has day, month and year as numbers or with the month's name; without an offset, it is UTC.
+    If `day_first` is None, training had no date such as 01/02/2024; its order is unknown, and it is refused.
     """
     value = value.strip()
     found = next((match for notation in NOTATIONS if (match := notation.fullmatch(value))), None)
@@ -105,7 +119,7 @@ def to_micros(value: str, day_first: bool | None = False) -> int | None:
 
 
 def _in_iso(part: dict[str, str], day_first: bool | None) -> str:
-    """The parts of a date in ISO 8601; empty where day and month are not known, or the hour of a half day is none."""
+    """Format the parts of a date as ISO 8601; empty if day and month are ambiguous, or a 12-hour clock is invalid."""
     year, month, day = part["year"], part.get("month", ""), part.get("day", "")
     if len(year) == 2:
         year = f"{'19' if year >= '69' else '20'}{year}"  # as in POSIX, whatever the current year

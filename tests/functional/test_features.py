@@ -392,7 +392,7 @@ def test_what_the_doctor_says_mends_a_damaged_store(filled: Path, inside: Callab
         assert inside("doctor", cwd=filled)[0] == 0
     (filled / "new.csv").write_text("customer_id,at,amount\n7,2024-02-01,3\n7,,3\n")
     code, _, err = inside("predict", "new.csv", "out.csv", cwd=filled)
-    assert (code, "new.csv: timestamp at: 1 of 2 rows have none" in err, "split:" in err) == (4, True, False), err
+    assert (code, "new.csv: timestamp at: 1 of 2 rows have no time" in err, "split:" in err) == (4, True, False), err
 
 
 def test_killed_while_the_store_is_filled(filled: Path, glue: Glue, warm: Path) -> None:

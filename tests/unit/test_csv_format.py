@@ -61,10 +61,10 @@ RAGGED = {
     "after a long value": ("a,b\n1," + "x" * 200_000 + "\n1\n", "line 3: has 1 value"),
     "quotes that are not closed": (
         'a,b\n1,x\n2,"y\n3,z\n' + "4,z\n" * 3000,
-        "a row that begins in line 3 has a quote that is never closed",
+        "the row that begins in line 3 has a quote that is never closed",
     ),
-    "the same in the last line": (LATE + '2,"y', "a row that begins in line 3002 has a quote that is never closed"),
-    "the same in the header": ('a,"b\n1,2\n', "a row that begins in line 1 has a quote that is never closed"),
+    "the same in the last line": (LATE + '2,"y', "the row that begins in line 3002 has a quote that is never closed"),
+    "the same in the header": ('a,"b\n1,2\n', "the row that begins in line 1 has a quote that is never closed"),
 }
 
 
@@ -98,7 +98,7 @@ def test_quotes_that_begin_no_value_close_nothing(tmp_path: Path) -> None:
         (b"# made by x\na,b\n1,2\n3,4\n", "cannot be read", "take out titles and comments"),
         (b"a,b\n1,2,\n3,4,\n5,6,\n", "cannot be read", "a value for each name in the first line"),
         (b"a,b\n1,2\n3,4,5\n6,7\n", "cannot be read", "in quotes"),
-        ("a,b\n1,ä\n2,ö\n".encode() + b"3,\xe9\n", "line 4 holds bytes that are not UTF-8", "iconv"),
+        ("a,b\n1,ä\n2,ö\n".encode() + b"3,\xe9\n", "line 4 contains bytes that are not UTF-8", "iconv"),
         (b"a,b\n1,\xe9\n2,\x81\n", "line 3 is neither UTF-8 nor Windows-1252", "UTF-8"),
     ],
 )

@@ -147,11 +147,11 @@ def test_rows_without_a_moment_are_counted() -> None:
         with pytest.raises(DataError) as refused:
             when(parts)
         lost = "2 of 3" if name == "at" else "1 of 2"
-        assert refused.value.message == f"timestamp {name}: {lost} rows have none"
-        assert refused.value.hint == "give each row one, or take those rows out of the table"
+        assert refused.value.message == f"timestamp {name}: {lost} rows have no time"
+        assert refused.value.hint == "give each row a time, or remove these rows from the table"
     for wrong, said in (
         (["2024-01-01", "soon"], ", row 2: 'soon' is not a date"),
-        ([1.5], ": holds double, not dates"),
+        ([1.5], ": contains double, not dates"),
     ):
         with pytest.raises(DataError) as refused:
             when({"at": wrong})

@@ -95,9 +95,9 @@ def test_its_name_and_its_code_say_what_it_is(project: Path) -> None:
     (project / "rates.py").write_text("RATE = 3\n")  # which it imports
     assert definition(known, YES_NO, project, "gain") != before
     assert definition(known, YES_NO, project, "f1") is None
-    with pytest.raises(ConfigError, match=r"glue\.yaml evaluate: 'profit' is no metric of a binary task"):
+    with pytest.raises(ConfigError, match=r"glue\.yaml evaluate: 'profit' is not a metric of a binary task"):
         find(known, YES_NO, project, "profit")
-    with pytest.raises(ConfigError, match=r"^glue\.yaml promote\.metric: 'rmse' is no metric of a binary task$"):
+    with pytest.raises(ConfigError, match=r"^glue\.yaml promote\.metric: 'rmse' is not a metric of a binary task$"):
         find(known, YES_NO, project, "rmse", "glue.yaml promote.metric")
 
 
@@ -132,16 +132,16 @@ def test_what_two_classes_cost(tmp_path: Path) -> None:
     assert costs(by_label, YES_NO) == costs(known, YES_NO)
     assert definition(by_label, YES_NO, tmp_path, "cost") == definition(known, YES_NO, tmp_path, "cost")
     assert costs(config(), YES_NO) is None
-    with pytest.raises(ConfigError, match="'cost' is no metric of a binary task"):
+    with pytest.raises(ConfigError, match="'cost' is not a metric of a binary task"):
         find(config(), YES_NO, tmp_path, "cost")
 
 
 @pytest.mark.parametrize(
     ("cost", "schema", "said"),
     [
-        ({"false_positive": 1, "false_negative": 2}, BIRDS, "'y' has 3 classes, so costs go by true and predicted"),
-        ({"false_positive": 1, "false_negative": 2}, VALUE, "'y' is a number; mistakes between classes have a cost"),
-        ({"a": {"b": 1}}, BIRDS, "does not say what it costs that a 'a' is taken for a 'c'"),
+        ({"false_positive": 1, "false_negative": 2}, BIRDS, "'y' has 3 classes: give the costs by true and predicted"),
+        ({"false_positive": 1, "false_negative": 2}, VALUE, "'y' is a number, and costs apply only to classes"),
+        ({"a": {"b": 1}}, BIRDS, "has no cost for true label 'a' and predicted label 'c'"),
         ({"no": {"yes": 1}, "yes": {"noo": 1}}, YES_NO, "'y' has no 'noo' (did you mean 'no'?)"),
         ({"No": {"yes": 1}}, YES_NO, "'y' has no 'No' (did you mean 'no'?)"),
     ],

@@ -264,10 +264,10 @@ def test_the_first_value_that_is_refused_is_told(kind: Any, bad: int) -> None:
 @pytest.mark.parametrize(
     ("kind", "values", "said"),
     [
-        ("number", pa.array([0], pa.timestamp("us")), "holds timestamp[us], not numbers"),
-        ("datetime", pa.array([1.5]), "holds double, not dates"),
+        ("number", pa.array([0], pa.timestamp("us")), "contains timestamp[us], not numbers"),
+        ("datetime", pa.array([1.5]), "contains double, not dates"),
         ("boolean", pa.array([[1]]), None),
-        ("number", pa.array([[1]]), "holds list<item: int64>, not numbers: "),
+        ("number", pa.array([[1]]), "contains list<item: int64>, not numbers: "),
     ],
 )
 def test_a_type_that_no_value_of_is_taken_is_told_by_itself(kind: Any, values: Any, said: str | None) -> None:
@@ -388,10 +388,10 @@ def test_a_decision_in_words() -> None:
     known = Schema("binary", "y", [], ["no", "yes"], "yes")
     assert known.decides == ""
     given = replace(known, decision=Decision("given", 0.2))
-    assert given.decides == "'yes' is said from a probability of 0.2 on, as evaluate.decision_threshold gives it"
+    assert given.decides == "'yes' is predicted at a probability of 0.2 or more, as set by evaluate.decision_threshold"
     assert replace(known, decision=Decision("f2", 0.12345, rows=2400)).decides == (
-        "'yes' is said from a probability of 0.1235 on, chosen by f2 on 2,400 training rows, each predicted by a model "
-        "that has not seen it"
+        "'yes' is predicted at a probability of 0.1235 or more, chosen by f2 on 2,400 training rows, each "
+        "predicted by a model that was not trained on it"
     )
     cost = replace(known, decision=Decision("cost", costs=[[0.0, 1.0], [1.0, 0.0]]))
-    assert cost.decides.startswith("the class with the least expected cost is said, as ")
+    assert cost.decides.startswith("the class with the lowest expected cost is predicted, as ")

@@ -42,7 +42,7 @@ def test_of_names_that_look_the_same_the_code_points_are_shown(name: str, there:
         ("col1", ["coll"], "did you mean 'coll'?"),
         ("price", ["zz"], "there are: 'zz'"),
         ("", ["zz", " "], "there are: 'zz', ' '"),
-        ("price", [], "there is none"),
+        ("price", [], "there are none"),
     ],
 )
 def test_of_other_names_the_nearest_or_what_there_is(name: str, known: list[str], said: str) -> None:

@@ -40,7 +40,7 @@ def test_what_hangs_is_left_behind() -> None:
 @pytest.mark.parametrize("text", ["soon", "0", "-1", "nan"])
 def test_a_limit_that_is_no_time_is_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GLUE_ANSWER_TIMEOUT_S", text)
-    with pytest.raises(UsageError, match=f"GLUE_ANSWER_TIMEOUT_S={text}: should be seconds above 0"):
+    with pytest.raises(UsageError, match=f"GLUE_ANSWER_TIMEOUT_S={text}: should be a number of seconds above 0"):
         answered("the store", lambda: 7)
     monkeypatch.setenv("GLUE_ANSWER_TIMEOUT_S", "60")
     assert answered("the store", lambda: 7) == 7

@@ -115,7 +115,7 @@ def test_parquet_goes_by_standard_output_and_any_file_takes_what_comes(
     ("rows", "words", "said"),
     [
         (b"", ("-", "-"), "standard input: is empty"),
-        (b'x,z\n1,"\n', ("-", "-"), "standard input: a row that begins in line 2 has a quote that is never closed"),
+        (b'x,z\n1,"\n', ("-", "-"), "standard input: the row that begins in line 2 has a quote that is never closed"),
         (b"x\n1\n", (".", "-"), "standard output accepts only one table"),
         (b"x\n1\n", ("-", "out.txt"), "out.txt: not a file that glue writes"),
     ],

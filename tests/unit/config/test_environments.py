@@ -120,7 +120,7 @@ def test_an_environment_lies_over_the_rest_key_by_key(tmp_path: Path, monkeypatc
             ["8 environments.prod: should be a section with keys, not 5"],
         ),
         ("ci: {env: prd}\nenvironments: {prod: {}}\n", ["8 ci.env: no environment 'prd' (did you mean 'prod'?)"]),
-        ("ci: {env: prod}\n", ["8 ci.env: no environment 'prod' (there is none)"]),
+        ("ci: {env: prod}\n", ["8 ci.env: no environment 'prod' (there are none)"]),
     ],
     ids=str,
 )

@@ -68,7 +68,7 @@ def test_problems_come_in_the_order_of_the_file(tmp_path: Path) -> None:
         "1 project: is required",
         "7 serve.port: should be a valid integer, not 'x'",
         "8 zzz: unknown key (there are: 'glue', 'project', 'data', 'train', 'validation', 'features', 'split', "
-        "'tune', 'evaluate', 'package', 'registry', 'promote', … (21 in all))",
+        "'tune', 'evaluate', 'package', 'registry', 'promote', … (21 in total))",
         "9 split.by: should be 'random', 'time' or 'entity', not 'nothing'",
     ]
 

@@ -313,7 +313,7 @@ def test_columns_of_another_kind_are_told(tmp_path: Path) -> None:
     assert refused.value.problems == ["glue.yaml monitor.labels.row: must contain whole numbers (double)"]
     for at, said in (
         (["soon"], "glue.yaml monitor.labels.timestamp: cannot be read as times: 'soon'"),
-        ([5], "glue.yaml monitor.labels.timestamp: cannot be read as times: holds int64, not dates"),
+        ([5], "glue.yaml monitor.labels.timestamp: cannot be read as times: contains int64, not dates"),
         (["x" * 500], "glue.yaml monitor.labels.timestamp: cannot be read as times: 'xxx"),
     ):
         with pytest.raises(ConfigError) as refused:
@@ -359,8 +359,8 @@ def test_files_of_a_folder_are_one_table(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("column", "said"),
     [
-        (pa.array([b"\xff"]), "holds binary that is no text"),
-        (pa.array([[1]]), "holds list<element: int64> that is no text"),
+        (pa.array([b"\xff"]), "contains binary that is not text"),
+        (pa.array([[1]]), "contains list<element: int64> that is not text"),
         (pa.array([-(2.0**53)]), "contains a key that is a floating-point number, which from 2^53 on"),
     ],
 )

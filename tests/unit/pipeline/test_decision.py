@@ -110,12 +110,16 @@ def test_of_several_classes_the_least_cost_decides(tmp_path: Path, labels: list[
     found = with_decision(known, tmp_path, birds, LogisticRegression())  # nothing is read
     assert found.decision == Decision("cost", costs=[[0, 1, 1], [1, 0, 1], [6, 6, 0]])
     for asked in ({"by": "f1"}, 0.3):
-        with pytest.raises(ConfigError, match=r"two classes have a threshold; of several classes: \{by: cost\}"):
+        with pytest.raises(
+            ConfigError, match=r"only a binary task has a threshold; for several classes, use \{by: cost\}"
+        ):
             with_decision(config({"cost": cost, "decision_threshold": asked}), tmp_path, birds, LogisticRegression())
 
 
 def test_a_task_that_is_inferred_is_refused_a_threshold_before_the_fit(tmp_path: Path) -> None:
-    said = r"evaluate\.decision_threshold: 'y' is the target of a regression task; two classes have a threshold"
+    said = (
+        r"evaluate\.decision_threshold: 'y' is the target of a regression task, but only a binary task has a threshold"
+    )
     asked = config({"decision_threshold": 0.2})
     tables.write_parquet(tmp_path / layout.TABLE, pa.table({"a": np.arange(99.0), "y": np.arange(99) / 7}))
     with pytest.raises(ConfigError, match=said):
@@ -128,7 +132,7 @@ def test_a_task_that_is_inferred_is_refused_a_threshold_before_the_fit(tmp_path:
 def test_what_does_not_depend_on_a_threshold_chooses_none(root: Path) -> None:
     with pytest.raises(ConfigError, match=r"evaluate\.decision_threshold\.by: 'roc_auc' takes the probabilities"):
         chosen(root, {"by": "roc_auc"})
-    with pytest.raises(ConfigError, match=r"evaluate\.decision_threshold\.by: 'rmse' is no metric of a binary task"):
+    with pytest.raises(ConfigError, match=r"evaluate\.decision_threshold\.by: 'rmse' is not a metric of a binary task"):
         chosen(root, {"by": "rmse"})
     with pytest.raises(StageError, match="gives no probabilities"):
         with_decision(config({"decision_threshold": {"by": "f1"}}), root, SCHEMA, object())

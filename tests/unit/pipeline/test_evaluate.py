@@ -324,7 +324,7 @@ def test_labels_are_decided_by_a_threshold_wherever_they_count(tmp_path: Path, u
     assert scores["roc_auc"]["value"] == pytest.approx(roc_auc_score(truth, share))
     assert undrawn[-3:] == ["Threshold", "Permutation", "Contributions"] and len(undrawn) == 7
     page = (tmp_path / layout.EVALUATION / "report.html").read_text()
-    assert "&#39;no&#39; is said from a probability of 0.2 on, as evaluate.decision_threshold gives it" in page
+    assert "&#39;no&#39; is predicted at a probability of 0.2 or more, as set by evaluate.decision_threshold" in page
     odd = test[layout.ROW].to_numpy() % 2 == 1
     assert report["slices"][1]["metrics"]["f1"] == pytest.approx(f1_score(truth[odd], share[odd] >= 0.2))
 
@@ -345,7 +345,7 @@ def test_costs_are_measured_and_drawn_and_a_choice_is_told(tmp_path: Path, undra
     assert score["definition"] == "[[0.0, 1.0], [5.0, 0.0]]" and score["higher_is_better"] is False
     assert score["value"] < score["trivial"] and "definition" not in report["metrics"]["f1"]
     page = (tmp_path / layout.EVALUATION / "report.html").read_text()
-    assert "chosen by cost on 200 training rows, each predicted by a model that has not seen it" in page
+    assert "chosen by cost on 200 training rows, each predicted by a model that was not trained on it" in page
     before = report["decision"]
     test = tables.read_parquet(tmp_path / layout.TEST)
     tables.write_parquet(tmp_path / layout.TEST, test.slice(50))
@@ -390,7 +390,7 @@ def test_what_is_no_metric_of_the_task_is_refused(tmp_path: Path, undrawn: list[
     config = written(tmp_path, "regression", Ridge(), evaluate=evaluate)
     with pytest.raises(ConfigError) as refused:
         run(config, tmp_path)
-    assert refused.value.problems == ["glue.yaml evaluate: 'f2' is no metric of a regression task"]
+    assert refused.value.problems == ["glue.yaml evaluate: 'f2' is not a metric of a regression task"]
 
 
 @pytest.mark.parametrize(
