@@ -1,10 +1,10 @@
-"""LightGBM's own list of its parameters; it takes any other name too, and ignores it."""
+"""Read LightGBM's own list of parameters: LightGBM accepts unknown names and ignores them."""
 
 from __future__ import annotations
 
 
 def parameters() -> set[str]:
-    """Every parameter and alias; empty where LightGBM (4.7) no longer has that list under this name."""
+    """Return every parameter and alias; empty if a version after LightGBM 4.7 no longer has this private list."""
     import lightgbm.basic
 
     lists = getattr(getattr(lightgbm.basic, "_ConfigAliases", None), "_get_all_param_aliases", None)

@@ -47,19 +47,19 @@ def uri_of(file: Path) -> str:
 
 
 def without_driver(uri: str) -> tuple[str, str] | None:
-    """What SQLAlchemy lacks here for a database, and what to type; None where it has its driver, or is not there."""
+    """Return what SQLAlchemy lacks for a database, and a hint; None if it lacks nothing, or is not installed."""
     try:
         from sqlalchemy.engine import make_url
         from sqlalchemy.exc import ArgumentError, NoSuchModuleError
-    except ImportError:  # then MLflow is not either, which is told elsewhere
+    except ImportError:  # then MLflow is missing too, which is reported elsewhere
         return None
     kind = uri.partition(":")[0]
     try:
         make_url(uri).get_dialect().import_dbapi()
     except NoSuchModuleError:
         return f"SQLAlchemy has no driver {kind}", f"{kind.partition('+')[0]}://…"
-    except (ArgumentError, ValueError):  # its text is the URI, which may have a password
-        return "is no URL of a database", "postgresql://USER@HOST:PORT/NAME"
+    except (ArgumentError, ValueError):  # its text is the URI, which may contain a password
+        return "is not a database URL", "postgresql://USER@HOST:PORT/NAME"
     except ImportError as error:
         lacking = error.name or "its driver"
         return f"{lacking} is not installed", f"pip install {DRIVERS.get(lacking, lacking)}"
