@@ -118,6 +118,12 @@ def command(path: Path) -> str | None:
     return None
 
 
+def one_file(folder: Path) -> str:
+    """What makes one Parquet file of a folder of them, with the columns that its folders name."""
+    text, new = json.dumps(str(folder)), json.dumps(f"{str(folder).rstrip('/')}.parquet")
+    return f"python -c {shlex.quote(f'import pandas; pandas.read_parquet({text}).to_parquet({new})')}"
+
+
 def sqlite_command(path: Path) -> str | None:
     """What makes a Parquet file of a table in a database of SQLite, which DuckDB does not read; None: it is none."""
     if not path.is_file():

@@ -130,6 +130,14 @@ def parquet_files(path: Path) -> list[Path]:
     return found
 
 
+def columns_of_folders(path: Path) -> list[str]:
+    """The columns whose values a folder of Parquet files has in names of folders, as in k=1/n=2/; they are not read."""
+    if not path.is_dir():
+        return []
+    parts = [part for file in parquet_files(path) for part in file.relative_to(path).parts[:-1]]
+    return list(dict.fromkeys(part.partition("=")[0] for part in parts if "=" in part))
+
+
 def size(path: Path) -> int:
     """Bytes of a table's file, or of the Parquet files in a folder."""
     return sum(file.stat().st_size for file in parquet_files(path))

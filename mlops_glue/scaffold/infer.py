@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 from mlops_glue.config import Source
 from mlops_glue.dates import timestamps_utc
 from mlops_glue.errors import DataError, UsageError
+from mlops_glue.other_formats import one_file
 from mlops_glue.pipeline.featurize import as_target, outputs
 from mlops_glue.pipeline.profile import Profile, find_timestamp, infer_task, profile, unread
 from mlops_glue.reading import reading_facts
 from mlops_glue.scaffold.feast import FeastView
+from mlops_glue.streaming import columns_of_folders
 from mlops_glue.suggest import did_you_mean
 from mlops_glue.tables import read_or_sample
 
@@ -90,6 +92,9 @@ def read_tables(request: Request, notes: list[str]) -> tuple[list[Table], Table]
 def _look(request: Request, file: Path, rows: pa.Table, is_label: bool, notes: list[str]) -> Table:
     """Profile a table, and find its keys and its timestamp."""
     profiles = profile(rows)
+    if apart := columns_of_folders(file):
+        names = ", ".join(map(repr, apart))
+        notes.append(f"{file.name}: {names} only in names of folders, not read; with: {one_file(file)}")
     view = next((view for view in request.feast if view.path == file), None)
     timestamp = view.timestamp if view is not None and view.timestamp is not None else request.timestamp
     entities = [column for column in request.entities if column in rows.column_names]

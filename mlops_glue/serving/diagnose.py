@@ -91,6 +91,8 @@ class Diagnosis:
         tree = _parse(body)
         if isinstance(tree, dict) and isinstance(tree.get("rows"), list):
             return Rows(self.rows(tree["rows"], self._problems_around(tree, "rows", tree["rows"])), bare=False)
+        if isinstance(tree, dict) and len(tree) == 1 and "rows" in tree and "rows" not in self._position:
+            raise Invalid([problem(None, "rows", f"must be an array of rows, not {name_of_value(tree['rows'])}")])
         is_column = LISTED in self._position
         if isinstance(tree, dict) and LISTED in tree and (not is_column or isinstance(tree[LISTED], list)):
             return Rows(self._rows_without_names(tree, order), bare=False, order=order)
@@ -242,7 +244,8 @@ def _parse(body: bytes) -> Any:
             object_pairs_hook=_object,
         )
     except json.JSONDecodeError as error:
-        raise Malformed(f"is not JSON: {error.msg.lower()} at character {error.pos}") from None
+        reason = error.msg.lower().removesuffix(" at").rstrip(": ")  # some of Python's end so
+        raise Malformed(f"is not JSON: {reason} at character {error.pos}") from None
     except UnicodeDecodeError as error:
         raise Malformed(f"is not UTF-8 at byte {error.start}") from None
     except RecursionError:

@@ -47,7 +47,7 @@ class Predictor:
         """
         if scope["method"] != "POST":
             raise Refused(405, headers=[(b"allow", b"POST")])
-        length, content_type, authorization, caller_id = 0, b"", b"", None
+        length, content_type, authorization, caller_id, encoding = 0, b"", b"", None, b""
         for name, value in scope["headers"]:
             if name == b"content-type":
                 content_type = value
@@ -57,10 +57,10 @@ class Predictor:
                 authorization = value
             elif name == b"x-request-id":
                 caller_id = value[:MAX_ID].decode("latin-1")
+            elif name == b"content-encoding":
+                encoding = value.strip().lower()
         self._keys.check(authorization)
-        is_json = content_type == b"application/json"
-        if not is_json and content_type.partition(b";")[0].strip().lower() != b"application/json":
-            raise Refused(415, "send it with the header Content-Type: application/json")
+        _check_content(content_type, encoding)
         self.bodies.check_size(length)
         body = await self.bodies.read(receive, request_id, started)
         if self.in_flight >= self._options.max_in_flight:
@@ -168,3 +168,16 @@ class Predictor:
             await self._batch.score(shadow, Request(rows, request.request_id, request.caller_id, answered=False))
         except Exception:
             self._counters.add("glue_shadow_failures_total")
+
+
+def _check_content(content_type: bytes, encoding: bytes) -> None:
+    """Check that the headers promise plain JSON.
+
+    Raises:
+        Refused: they do not.
+    """
+    is_json = content_type == b"application/json"
+    if not is_json and content_type.partition(b";")[0].strip().lower() != b"application/json":
+        raise Refused(415, "send it with the header Content-Type: application/json")
+    if encoding not in (b"", b"identity"):
+        raise Refused(415, "send it uncompressed, without the header Content-Encoding")

@@ -28,7 +28,7 @@ STATUSES = {  # by status: the kind under which the error is counted, and the ti
     405: ("method", "Method not allowed"),
     408: ("timeout", "The request did not arrive in time"),
     413: ("too_large", "The request is too large"),
-    415: ("content_type", "The body must be application/json"),
+    415: ("content_type", "The body must be plain application/json"),
     422: ("invalid", "The model does not accept these rows"),
     500: ("internal", "Internal error in the server"),
     503: ("busy", "Temporarily unavailable"),

@@ -13,7 +13,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlops_glue import files, streaming, tables
+from mlops_glue import files, other_formats, streaming, tables
 from mlops_glue.config import Config
 from mlops_glue.delivery.complete import with_features
 from mlops_glue.errors import DataError, UsageError
@@ -39,6 +39,8 @@ def inputs_and_outputs(source: Path, target: Path) -> tuple[list[Path], list[Pat
     """
     if source.is_dir():
         inputs = sorted(p for p in source.iterdir() if p.name.lower().endswith(streaming.SUFFIXES))
+        if not inputs and any(source.rglob("*.parquet")):
+            raise UsageError(f"{source}: its tables are in folders below", hint=other_formats.one_file(source))
         if not inputs:
             raise UsageError(f"{source}: no table in this folder", hint=f"one of {', '.join(streaming.SUFFIXES)}")
         if target.is_file() or target.name.lower().endswith(OUTPUTS):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import http.client
 import json
 import os
@@ -128,6 +129,9 @@ def test_what_is_not_right_is_refused(project: Path) -> None:
             assert [(p["row"], p["field"]) for p in said["problems"]] == [(1, "year"), (2, "sexx")]
             assert ask(url, body=b"{")[0] == 400
             assert ask(url, body=row, Content_Type="text/plain")[0] == 415
+            status, said = ask(url, body=gzip.compress(json.dumps(row).encode()), Content_Encoding="gzip")
+            assert status == 415 and "Content-Encoding" in said["detail"]
+            assert ask(url, body=row, Content_Encoding="identity")[0] == 200
             assert ask(url)[0] == 405 and ask(url, "/nothing")[0] == 404
             assert ask(url, body={"rows": [row] * 11})[0] == 422
             assert ask(url, body=b" " * 20_001)[0] == 413

@@ -22,7 +22,9 @@ import pytest
 
 from mlops_glue import streaming, tables
 from mlops_glue.adapters import sql
-from mlops_glue.errors import DataError
+from mlops_glue.errors import DataError, UsageError
+from mlops_glue.scaffold import infer
+from mlops_glue.serving import score_files
 
 CSV = "a,b\n1,x\n2,y\n"
 ROWS = {"a": [1, 2], "b": ["x", "y"]}
@@ -163,3 +165,23 @@ def test_a_line_of_json_ends_where_arrow_says(tmp_path: Path) -> None:
     file.write_text("".join(json.dumps(row, ensure_ascii=False) + "\r\n\n" for row in rows), encoding="utf-8")
     read = tables.read_table(file).to_pydict()
     assert read == {"id": [str(2**63 + at) for at in range(3)], "text": texts}
+
+
+def test_columns_in_names_of_folders_are_told_and_the_hint_reads_them(tmp_path: Path) -> None:
+    folder = tmp_path / "my orders"
+    for key in ("p", "q"):
+        (folder / f"k={key}" / "n=1").mkdir(parents=True)
+        pq.write_table(pa.table({"a": [1, 2], "y": ["s", "t"]}), folder / f"k={key}" / "n=1" / "0.parquet")
+    assert streaming.columns_of_folders(folder) == ["k", "n"]
+    assert streaming.columns_of_folders(folder / "k=p" / "n=1") == []
+    notes: list[str] = []
+    infer.read_tables(infer.Request(tmp_path, [folder], "y"), notes)
+    note = next(note for note in notes if "names of folders" in note)
+    assert note.startswith("my orders: 'k', 'n' only in names of folders, not read; with: python -c ")
+    with pytest.raises(UsageError, match="its tables are in folders below") as refused:
+        score_files.inputs_and_outputs(folder, tmp_path / "out")
+    hint = str(refused.value.hint)
+    assert note.endswith(hint)
+    subprocess.run(["sh", "-c", hint.replace("python", sys.executable, 1)], cwd=tmp_path, check=True)
+    made = tables.read_table(tmp_path / "my orders.parquet").to_pydict()
+    assert made == {"a": [1, 2] * 2, "y": ["s", "t"] * 2, "k": ["p", "p", "q", "q"], "n": [1] * 4}

@@ -294,7 +294,15 @@ TWICE = "appears twice in one object"
                 for at, said in enumerate(["a boolean", "a number", "a number", "a string", "an array", "null"])
             ],
         ),
-        (b'{"rows": {"count": 1}}', [(0, "rows", "unknown field ("), (0, "count", "is required")]),
+        (b'{"rows": {"count": 1}}', [(None, "rows", "must be an array of rows, not an object")]),
+        (
+            b'{"rows": {}, "when": 1}',
+            [
+                (0, "rows", "unknown field ("),
+                (0, "when", "must be a string, not a number"),
+                (0, "count", "is required"),
+            ],
+        ),
         (b'{"rows": [{"count": 1}, {"count": 1%s}]}' % (b"0" * 320), [(1, "count", "is NaN, infinite or too large")]),
         (
             b'{"count": 1, "a b": 1%s}' % (b"0" * 320),
@@ -323,12 +331,21 @@ def test_each_problem_by_row_and_field(body: bytes, wanted: list[Any]) -> None:
         assert said == start or (start.endswith("(") and said.startswith(start)), said
 
 
+@pytest.mark.parametrize(("given", "name"), [(b"null", "null"), (b"{}", "an object"), (b'"x"', "a string")])
+def test_rows_that_are_no_array_are_told_so(given: bytes, name: str) -> None:
+    """No field of the model is called `rows`, so nothing else can be meant."""
+    assert told(contract(), b'{"rows": ' + given + b"}") == [(None, "rows", f"must be an array of rows, not {name}")]
+
+
 @pytest.mark.parametrize(
     ("body", "said"),
     [
         (b"", "is not JSON: expecting value at character 0"),
         (b'{"count": 1,}', "is not JSON: "),
         (b'{"count": \xff}', "is not UTF-8 at byte 10"),
+        (b'{"count', "is not JSON: unterminated string starting at character 1"),
+        (b'{"a b": "\\x"}', "is not JSON: invalid \\escape at character 9"),
+        (b'{"a b": "\n"}', "is not JSON: invalid control character at character 9"),
         (b"[" * 100_000, "is nested too deeply"),
     ],
 )
