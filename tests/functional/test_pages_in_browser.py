@@ -75,17 +75,21 @@ def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 
 def seen(tab: Browser, url: str, within: str = "document") -> list[str]:
-    """What is wrong with a page, or with a part of it: in light and dark on three screens, and on paper."""
+    """What is wrong with a page, or with a part of it: in light and dark on three screens, and on paper.
+
+    It is loaded once in light and once in dark, on the smallest screen, which then grows.
+    """
     wrong = []
-    for width, scheme in [(width, scheme) for width in WIDTHS for scheme in ("light", "dark")]:
-        tab.see(width, scheme)
+    for scheme in ("light", "dark"):
+        tab.see(WIDTHS[0], scheme)
         tab.open(url)
-        found = [*tab.axe(within), *tab.said]
-        found += [f"{over} pixels too wide"] if (over := tab.value(OVER)) > 0 else []
-        found += [f"asked for {asked}" for asked in tab.asked if not is_here(asked)]
-        wrong += [f"{width} {scheme}: {one}" for one in found]
+        for width in WIDTHS:
+            tab.see(width, scheme)
+            found = [*tab.axe(within), *tab.said]
+            found += [f"{over} pixels too wide"] if (over := tab.value(OVER)) > 0 else []
+            wrong += [f"{width} {scheme}: {one}" for one in found]
+        wrong += [f"{scheme}: asked for {asked}" for asked in tab.asked if not is_here(asked)]
     tab.see(PAPER, media="print")
-    tab.open(url)
     return wrong + ([f"paper: {over} pixels too wide"] if (over := tab.value(OVER)) > 0 else [])
 
 

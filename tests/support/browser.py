@@ -88,7 +88,8 @@ class Browser:
 
     def axe(self, within: str = "document") -> list[str]:
         """What axe-core finds wrong in an element, with every rule that it has."""
-        self.value((files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8"))
+        if not self.value("typeof axe === 'object'"):  # once in a page
+            self.value((files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8"))
         found: list[str] = self.value(AXE % within)
         return found
 
@@ -104,7 +105,7 @@ def browser(folder: Path) -> Iterator[Browser]:
         try:
             line = next(line for line in process.stderr if "DevTools listening on " in line)
             url = line.rpartition(" ")[2].strip()
-            with connect(url, max_size=None, proxy=None) as connection:
+            with connect(url, max_size=None, proxy=None, ping_interval=None) as connection:  # it waits by itself
                 yield Browser(connection)
                 with contextlib.suppress(Exception):
                     connection.send(json.dumps({"id": 0, "method": "Browser.close"}))
