@@ -95,7 +95,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder with a `glue` for PATH that asks the process of `warm.py`, its socket, and an empty store."""
+    """A folder for PATH, whose `glue` and `dvc` ask the process of `warm.py`, its socket, and an empty store."""
     if WARM in os.environ:
         yield Path(os.environ[WARM])
         return
@@ -110,7 +110,8 @@ def _warm(folder: Path) -> Iterator[Path]:
         its.listen()
         words = [sys.executable, warm_process.__file__, str(its.fileno()), str(folder)]
         process = subprocess.Popen(words, stdin=subprocess.PIPE, pass_fds=[its.fileno()], start_new_session=True)
-    command(folder / "glue", str(folder / "socket"))
+    for program in warm_process.PROGRAMS:
+        command(folder / program, str(folder / "socket"))
     with process:
         yield folder
         os.killpg(process.pid, signal.SIGKILL)
@@ -165,6 +166,12 @@ def cold_glue() -> Glue:
         return _checked(done, code)
 
     return run
+
+
+@pytest.fixture
+def quick_path(warm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What PATH has first are programs that ask the process of `warm.py`: a `dvc` or `glue` is spared its imports."""
+    monkeypatch.setenv("PATH", f"{warm}{os.pathsep}{os.environ['PATH']}")
 
 
 @pytest.fixture(scope="session")

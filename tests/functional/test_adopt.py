@@ -114,6 +114,7 @@ REPOSITORIES = {
 }
 
 
+@pytest.mark.usefixtures("quick_path")
 @pytest.mark.parametrize("make", REPOSITORIES, ids=lambda make: make.__name__)
 def test_a_repository_is_adopted_runs_and_is_left_as_it_was(
     make: object, tmp_path: Path, glue: Glue, empty_store: Path

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -146,9 +145,9 @@ def test_a_project_answers_as_its_commands_do(root: Path, frame: pd.DataFrame, g
 
 
 def test_the_notebook_of_the_docs_runs(
-    tmp_path: Path, warm: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, warm: Path, quick_path: None, empty_store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its own `glue init` is a quick one, and MLflow's database is there, which takes seconds to make."""
+    """Its own `glue init` and its kernel are quick ones; MLflow's database is there, which takes seconds to make."""
     import nbformat
     from nbclient import NotebookClient
 
@@ -156,10 +155,14 @@ def test_the_notebook_of_the_docs_runs(
         if not any(tmp_path.glob("*/mlflow.db")) and (tmp_path / "penguins/glue.yaml").exists():
             shutil.copy(empty_store, tmp_path / "penguins")
 
-    monkeypatch.setenv("PATH", f"{warm}{os.pathsep}{os.environ['PATH']}")
+    (tmp_path / "jupyter/kernels/warm").mkdir(parents=True)
+    kernel = {"argv": [str(warm / "kernel"), "-f", "{connection_file}"], "display_name": "", "language": "python"}
+    (tmp_path / "jupyter/kernels/warm/kernel.json").write_text(json.dumps(kernel))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
     notebook = nbformat.read(Path(__file__).parents[2] / "docs/notebook.ipynb", as_version=4)
     nbformat.validate(notebook)
     resources = {"metadata": {"path": str(tmp_path)}}
-    NotebookClient(notebook, timeout=600, resources=resources, on_cell_executed=with_store).execute()
+    client = NotebookClient(notebook, timeout=600, resources=resources, kernel_name="warm", on_cell_executed=with_store)
+    client.execute()
     shown = [str(output) for cell in notebook.cells for output in cell.get("outputs", [])]
     assert any("is champion" in output for output in shown) and any("sha256" in output for output in shown)

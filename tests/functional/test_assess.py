@@ -140,6 +140,7 @@ def test_the_strategy_page_is_written_once(tmp_path: Path, glue: Glue) -> None:
     assert (tmp_path / "other.md").read_text() == page
 
 
+@pytest.mark.usefixtures("quick_path")
 def test_the_commands_of_its_steps_work(tmp_path: Path, glue: Glue) -> None:
     folder = make(tmp_path / "p", {"train.py": "import torch\nloss.backward()\n", "data/train.csv": "a\n1\n"})
     for _ in range(2):

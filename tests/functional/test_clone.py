@@ -10,6 +10,8 @@ import pytest
 
 from tests.support.project import Glue
 
+pytestmark = pytest.mark.usefixtures("quick_path")
+
 
 def sh(command: str, cwd: Path) -> str:
     who = "git -c user.name=A -c user.email=a@b.c"

@@ -130,6 +130,7 @@ def test_an_existing_repository_keeps_what_it_has(tmp_path: Path, glue: Glue) ->
     }
 
 
+@pytest.mark.usefixtures("quick_path")
 def test_a_table_that_dvc_tracks_in_a_folder_stays_so(tmp_path: Path, glue: Glue) -> None:
     subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
     (tmp_path / "data").mkdir()

@@ -54,7 +54,7 @@ def logged(rows: pd.DataFrame, name: str, hours: int) -> pa.Table:
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory, glue: Glue, empty_store: Path) -> Path:
+def shop(tmp_path_factory: pytest.TempPathFactory, glue: Glue, empty_store: Path, tools: None) -> Path:
     folder = tmp_path_factory.mktemp("learns")
     old = customers(OLD, 0, BEFORE)
     old["at"] = pd.date_range("2025-01-01", periods=OLD, freq="h")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import sqlite3
@@ -99,16 +98,14 @@ def test_what_is_written_takes_the_place_of_nothing_that_the_project_has(ran_pen
     glue("predict", "../penguins.csv", "data/raw/scored.csv", cwd=ran_penguins)  # its own it may write again
 
 
-def test_in_subprocesses_and_by_dvc_it_is_the_same(
-    penguins: Path, glue: Glue, warm: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PATH", f"{warm}{os.pathsep}{os.environ['PATH']}")  # each stage's own process is a quick one
+def test_in_subprocesses_and_by_dvc_it_is_the_same(penguins: Path, glue: Glue, quick_path: None) -> None:
+    """Each stage's own process is a quick one; DVC's is not."""
     glue("run", "--no-publish", cwd=penguins)
     lock = (penguins / "dvc.lock").read_bytes()
     told = json.loads(glue("run", "--until", "split", "--force", "--subprocess", "--json", cwd=penguins).stdout)
     assert {s["outcome"] for s in told["stages"]} == {"executed"}
     assert (penguins / "dvc.lock").read_bytes() == lock
-    words = ["dvc", "repro", "--force", "--downstream", "train"]
+    words = [str(Path(sys.executable).with_name("dvc")), "repro", "--force", "--downstream", "train"]
     done = subprocess.run(words, cwd=penguins, capture_output=True, text=True, check=True)
     assert re.findall(r"Running stage '(\w+)'", done.stdout) == ["train", "evaluate", "package"]
     assert (penguins / "dvc.lock").read_bytes() == lock

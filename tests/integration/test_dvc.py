@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -51,6 +52,35 @@ def test_a_lock_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
         data["stages"] = {}
     assert lock.read_text() == "schema: '2.0'\nstages: {}\n"
     assert [p.name for p in tmp_path.iterdir()] == ["dvc.lock"]
+
+
+def test_a_lock_that_these_tests_keep_is_written_as_if_it_had_been_read(tmp_path: Path) -> None:
+    """What `warm.py` does to DVC, in a process of its own: edited by another, and with one object in several places."""
+    code = """
+import sys
+from dvc.utils.serialize import _yaml, modify_yaml
+from pathlib import Path
+from tests.support import warm
+
+shared = {"a": [1, 2], "\u00e9": "1e3"}
+params = {"x": shared, "y": None, "f": 1e-7, "g": 0.05, "no": "no", "i": {1: "2"}, "e": {}, "l": []}
+lock, written = Path(sys.argv[1]), []
+for keeps in (False, True):
+    written.append([])
+    lock.unlink(missing_ok=True)
+    parse = _yaml.parse_yaml_for_update
+    for number in range(6):
+        with modify_yaml(lock) as data:
+            stages = data.setdefault("stages", {})
+            stages[f"s{number % 5}"] = {"cmd": f"do {number}", "params": {"glue.yaml": params}}
+        written[-1].append(lock.read_text())
+        if number == 3:
+            lock.write_text(lock.read_text().replace("do 2", "do this  # a remark").replace("do 1", "[do, it]"))
+    warm.keep_what_dvc_dumps()
+assert written[0] == written[1] and "&" not in written[1][-1] and "a remark" in written[1][-1]
+assert _yaml.parse_yaml_for_update is not parse
+"""
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "dvc.lock")], cwd=Path(__file__).parents[2], check=True)
 
 
 BROKEN = {  # what was done to a project that ran: what is told, and what to type

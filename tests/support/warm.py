@@ -1,4 +1,4 @@
-"""A process that has imported everything and runs `glue` in forked copies of itself.
+"""A process that has imported everything and runs `glue`, `dvc` and `feast` in forked copies of itself.
 
 A cold `glue run` spends most of its time importing; the suite makes some hundreds. From `main` on the copy does what
 a new process does. What only a new process shows (what is imported when, that each module imports what it needs) is
@@ -22,6 +22,7 @@ import socket
 import subprocess
 import sys
 import traceback
+from collections import OrderedDict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -34,10 +35,15 @@ dvc.repo.plots dvc.repo.stage dvc.rwlock dvc.scm dvc.utils.strictyaml dulwich.ig
 mlflow.store.tracking.sqlalchemy_workspace_store mlflow.store.model_registry.sqlalchemy_workspace_store
 dvc.repo.datasets dvc.repo.graph dvc.repo.trie dvc_data.hashfile.db.local dvc_data.hashfile.status dulwich.index
 configobj
+dvc.cli dvc.cli.parser dvc.commands.repro dvc.commands.data_sync feast.cli.cli ipykernel.kernelapp
 matplotlib.backends.backend_svg narwhals._pandas_like.dataframe pandas.core.methods.to_dict
 mlflow.models.display_utils mlflow.tracing.processor.otel IPython.core.interactiveshell IPython.display
 mlflow.pyfunc.scoring_server mlflow.tracing.processor.base_mlflow alembic.command pydantic.dataclasses
 """
+
+# what it can be a copy of: where its entry point is
+PROGRAMS = {"glue": ("mlops_glue.cli", "main"), "dvc": ("dvc.cli", "main"), "feast": ("feast.cli.cli", "cli")}
+PROGRAMS |= {"kernel": ("ipykernel.kernelapp", "launch_new_instance")}  # of a notebook
 
 
 def ready() -> None:
@@ -63,6 +69,43 @@ def ready() -> None:
         _init_packages_to_modules_map()
         mlops_glue.modules.packages(), mlops_glue.modules.packages_of_modules()
     _make_stores_by_copy()
+    with contextlib.suppress(ImportError, AttributeError):
+        keep_what_dvc_dumps()
+
+
+def keep_what_dvc_dumps() -> None:
+    """DVC parses its lock before it writes it after each stage: here it keeps what it wrote, which is a third of a run.
+
+    Only a file that somebody else has written is parsed.
+    """
+    from dvc.utils.serialize import _yaml
+
+    parse, dump = _yaml.parse_yaml_for_update, _yaml._dump
+    kept: dict[str, Any] = {}
+
+    def dump_and_keep(data: Any, stream: Any) -> None:
+        parts: list[str] = []
+
+        def write(text: str) -> None:
+            parts.append(text)
+            stream.write(text)
+
+        dump(data, SimpleNamespace(write=write, encoding="utf-8"))
+        kept.clear()
+        if "#" not in (text := "".join(parts)):  # a remark would be lost
+            kept[text] = _unshared(data)
+
+    def parse_what_is_new(text: str, path: str) -> Any:
+        return kept.pop(text) if text in kept and str(path).endswith(".lock") else parse(text, path)
+
+    _yaml._dump, _yaml.parse_yaml_for_update = dump_and_keep, parse_what_is_new
+
+
+def _unshared(value: Any) -> Any:
+    """As it would be read: what is one object in two places would be written as an anchor."""
+    if isinstance(value, dict):
+        return OrderedDict((key, _unshared(one)) for key, one in value.items())
+    return [_unshared(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def _make_stores_by_copy() -> None:
@@ -129,8 +172,8 @@ def make_store(folder: Path) -> None:
     assert os.waitpid(pid, 0)[1] == 0
 
 
-def serve(asked: socket.socket) -> None:
-    """Answers requests, several at once; returns in the copy, which then runs the command. It ends with its stdin.
+def serve(asked: socket.socket) -> str:
+    """Answers requests, several at once; returns in the copy the program that it then is. It ends with its stdin.
 
     A copy is killed when who asked is: a test that kills the `glue` of `asking.command` kills the command.
     """
@@ -169,8 +212,8 @@ def serve(asked: socket.socket) -> None:
                 os.chdir(request["cwd"])
                 os.environ.clear()
                 os.environ.update(request["env"])
-                sys.argv = ["glue", *request["words"]]
-                return
+                sys.argv = [request["program"], *request["words"]]
+                return str(request["program"])
             file = os.pidfd_open(pid)
             running[file], waiting[asking] = (pid, asking), file
             for stream in files:
@@ -182,17 +225,17 @@ if __name__ == "__main__":
     ready()
     fork_apart()
     make_store(Path(sys.argv[2]))
-    from mlops_glue.cli import main
-
     gc.freeze()
-    serve(socket.socket(fileno=int(sys.argv[1])))
+    program = serve(socket.socket(fileno=int(sys.argv[1])))
     sys.stdout.reconfigure(line_buffering=os.isatty(1))
+    module, function = PROGRAMS[program]
     code: object = 0
     try:
-        main()
+        code = getattr(importlib.import_module(module), function)()
     except SystemExit as end:
         code = end.code
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()
+    code = code or 0  # some return nothing
     os._exit(code if isinstance(code, int) else 1)  # the end of the interpreter would wait for the threads of the first
