@@ -34,6 +34,14 @@ def project(tmp_path_factory: pytest.TempPathFactory, once_run_penguins: Path) -
     return shutil.copytree(once_run_penguins, tmp_path_factory.mktemp("serve"), dirs_exist_ok=True) / "project"
 
 
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory, once_run_penguins: Path) -> Iterator[tuple[str, int]]:
+    """A server of another copy, as it is by default, for tests that change nothing of it; with its process id."""
+    folder = shutil.copytree(once_run_penguins, tmp_path_factory.mktemp("served"), dirs_exist_ok=True)
+    with serving(folder / "project", "--quiet") as found:
+        yield found
+
+
 def test_what_is_printed_works(project: Path) -> None:
     with serving(project) as (url, _):
         line = next(one for one in (project / "told.txt").read_text().splitlines() if one.startswith("try  "))
@@ -285,26 +293,27 @@ def _bodies() -> Iterator[tuple[bytes, dict[str, str]]]:
 
 
 @pytest.mark.parametrize("n", [1500, pytest.param(10_000, marks=pytest.mark.long)])
-def test_malformed_requests(n: int, project: Path) -> None:
+def test_malformed_requests(n: int, served: tuple[str, int]) -> None:
     """No 5xx, no end of the process, no answer that tells a value."""
-    with serving(project, "--quiet") as (url, pid):
-        host = url.removeprefix("http://")
-        connection = http.client.HTTPConnection(host, timeout=30)
-        statuses: dict[int, int] = {}
-        for _, (body, headers) in zip(range(n), _bodies(), strict=False):
-            connection.request("POST", "/predict", body, {**JSON, **headers})
-            reply = connection.getresponse()
-            text = reply.read()
-            statuses[reply.status] = statuses.get(reply.status, 0) + 1
-            if reply.status != 200:
-                assert reply.getheader("content-type") == "application/problem+json"
-                assert len(text) <= 4096 and json.loads(text)["status"] == reply.status
-                assert b"Dream" not in text and b"40.1" not in text and b"x" * 50 not in text
-            if reply.getheader("connection") == "close":
-                connection.close()
-        assert max(statuses) < 500 and statuses[422] > n / 10, statuses
-        assert ask(url, "/ready")[0] == 200
-        os.kill(pid, 0)
+    url, pid = served
+    host = url.removeprefix("http://")
+    connection = http.client.HTTPConnection(host, timeout=30)
+    statuses: dict[int, int] = {}
+    for _, (body, headers) in zip(range(n), _bodies(), strict=False):
+        connection.request("POST", "/predict", body, {**JSON, **headers})
+        reply = connection.getresponse()
+        text = reply.read()
+        statuses[reply.status] = statuses.get(reply.status, 0) + 1
+        if reply.status != 200:
+            assert reply.getheader("content-type") == "application/problem+json"
+            assert len(text) <= 4096 and json.loads(text)["status"] == reply.status
+            assert b"Dream" not in text and b"40.1" not in text and b"x" * 50 not in text
+        if reply.getheader("connection") == "close":
+            connection.close()
+    assert max(statuses) < 500 and statuses[422] > n / 10, statuses
+    assert ask(url, "/ready")[0] == 200
+    os.kill(pid, 0)
+    connection.close()
 
 
 def test_large_and_slow_clients(project: Path) -> None:
@@ -397,18 +406,17 @@ def explaining(project: Path) -> Iterator[None]:
         (project / "glue.yaml").write_text(before)
 
 
-def test_an_answer_is_taken_apart_where_that_is_allowed(project: Path) -> None:
+def test_an_answer_is_taken_apart_where_that_is_allowed(project: Path, served: tuple[str, int]) -> None:
     row = row_of(project)
-    with serving(project) as (url, _):
-        status, why = ask(url, "/predict?explain=true", row)
-        assert status == 400 and "serve: {explain: true}" in why["detail"]
-        assert ask(url, "/predict?explain=false", row)[0] == 200
-        for query, said in (
-            ("explian=true", "did you mean 'explain'?"),
-            ("explain=false&other=1", "there are: 'explain'"),
-        ):
-            status, why = ask(url, f"/predict?{query}", row)
-            assert status == 400 and said in why["detail"] and why["title"] == "The request is malformed"
+    status, why = ask(served[0], "/predict?explain=true", row)
+    assert status == 400 and "serve: {explain: true}" in why["detail"]
+    assert ask(served[0], "/predict?explain=false", row)[0] == 200
+    for query, said in (
+        ("explian=true", "did you mean 'explain'?"),
+        ("explain=false&other=1", "there are: 'explain'"),
+    ):
+        status, why = ask(served[0], f"/predict?{query}", row)
+        assert status == 400 and said in why["detail"] and why["title"] == "The request is malformed"
     with explaining(project), serving(project) as (url, _):
         plain = ask(url, "/predict", row)[1]
         assert "explanation" not in plain
@@ -429,18 +437,17 @@ def test_an_answer_is_taken_apart_where_that_is_allowed(project: Path) -> None:
 
 
 @pytest.mark.parametrize("examples", [60, pytest.param(1200, marks=pytest.mark.long)])
-def test_the_openapi_document_is_true(examples: int, project: Path, tmp_path: Path) -> None:
+def test_the_openapi_document_is_true(examples: int, served: tuple[str, int], tmp_path: Path) -> None:
     """schemathesis, all checks on; `examples` for each operation and phase."""
-    with serving(project, "--quiet") as (url, _):
-        words = ["schemathesis", "run", f"{url}/openapi.json", "--checks", "all", "--max-examples", str(examples)]
-        done = subprocess.run(
-            [*words, "--mode", "all", "--seed", "1", "--no-color"],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=900,
-        )
-        assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    words = ["schemathesis", "run", f"{served[0]}/openapi.json", "--checks", "all", "--max-examples", str(examples)]
+    done = subprocess.run(
+        [*words, "--mode", "all", "--seed", "1", "--no-color"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
 
 
 TRICKS = [
@@ -486,7 +493,7 @@ def test_paths_and_series(project: Path) -> None:
         assert sum(1 for line in told.splitlines() if not line.startswith("#")) < 60
 
 
-def test_pages_of_other_origins(project: Path) -> None:
+def test_pages_of_other_origins(project: Path, served: tuple[str, int]) -> None:
     row = row_of(project)
 
     def allowed(url: str) -> str | None:
@@ -496,8 +503,7 @@ def test_pages_of_other_origins(project: Path) -> None:
         with urllib.request.urlopen(asked, timeout=10) as reply:
             return reply.headers.get("access-control-allow-origin")
 
-    with serving(project) as (url, _):
-        assert allowed(url) is None
+    assert allowed(served[0]) is None
     before = with_serve(project, "{cors: ['https://a.example']}")
     try:
         with serving(project) as (url, _):
