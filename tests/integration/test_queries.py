@@ -238,7 +238,7 @@ train: {estimator: sklearn.tree.DecisionTreeClassifier, params: {max_depth: 2}}
 
 
 @pytest.fixture
-def project(tmp_path: Path, schema: str, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def project(tmp_path: Path, schema: str, empty_store: Path, quick_path: None, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("SHOP_URL", URL)
     root = tmp_path / "shop"
     root.mkdir()
