@@ -132,7 +132,7 @@ def test_files_are_named_from_the_project(tmp_path: Path, glue: Glue, warehouse:
     assert f"hint: mkdir -p {tmp_path / 'shop'}" in done.stderr and not (tmp_path / "shop").exists()
     (tmp_path / "shop").mkdir()
     done = glue(*words, "from 'orders.parquet'", cwd=tmp_path, code=4)
-    assert "a file is named from the project's folder" in done.stderr
+    assert "file paths are relative to the project folder" in done.stderr
     glue(*words, "from '../orders.parquet'", cwd=tmp_path)
     assert config.load(tmp_path / "shop").source.query == "from '../orders.parquet'"
 

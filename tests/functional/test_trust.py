@@ -327,7 +327,7 @@ def test_without_git_a_version_is_made_and_its_code_is_not_known(
     glue("run", cwd=root)
     assert lineage(glue, root, 1)["provenance"]["code"]["tree"] == ""
     assert "1 entry, and the chain is intact" in glue("audit", cwd=root).stdout
-    assert "git was not installed then" in glue("reproduce", "1", cwd=root, code=4).stderr
+    assert "git was not installed at the time" in glue("reproduce", "1", cwd=root, code=4).stderr
 
 
 # `later` changes the project of `history`: what is above must come before

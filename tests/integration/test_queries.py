@@ -103,10 +103,10 @@ def test_rows_come_in_one_order_in_pieces(kind: str, schema: str, tmp_path: Path
 REFUSED = {  # of both databases: the query, and what is told
     "no such table": ("select * from nothing_there", "nothing_there"),
     "a typing error": ("selct 1", "syntax error"),
-    "two statements": ("select 1; delete from ROWS", 'at or near ";"|not one SELECT'),
-    "a write": ("delete from ROWS", "syntax error|not one SELECT"),
+    "two statements": ("select 1; delete from ROWS", 'at or near ";"|not a single SELECT'),
+    "a write": ("delete from ROWS", "syntax error|not a single SELECT"),
     "a write within": ("with gone as (delete from ROWS returning *) select * from gone", "data-modifying|top level"),
-    "a copy": ("copy (select 1) to 'written.csv'", "syntax error|not one SELECT"),
+    "a copy": ("copy (select 1) to 'written.csv'", "syntax error|not a single SELECT"),
     "two columns of a name": ("select 1 as a, 2 as a", "two columns are called 'a'"),
     "an array": ("select ARRAY[1, 2] as listed", "column 'listed' has type .*, which cannot be stored exactly"),
     "an interval": (
