@@ -46,7 +46,7 @@ def _print(found: SideBySide) -> None:
     for line in report.headlines(found):
         console.result(line)
     for at, table in enumerate(report.all_tables(found)):
-        if at or found.beside:
+        if at or found.comparisons:
             console.result()
         console.result(table.title)
         if table.rows:
@@ -57,5 +57,5 @@ def _print(found: SideBySide) -> None:
         console.result()
         for line in [heading, *lines]:
             console.result(line)
-    for problem in found.problems if found.beside else []:
+    for problem in found.problems if found.comparisons else []:
         console.progress(problem)

@@ -1,7 +1,8 @@
-"""Versions, runs and files of metrics side by side: what differs, and what one holdout shows of all of them.
+"""Comparison of versions, runs and metrics files: their differences, and all models on one holdout.
 
-The first one is the base. Models are held against it on the same rows, those of the holdout on disk that none of them
-was trained on; of what is no model, and where that cannot be done, there are the recorded metrics alone.
+The first is the base. The other models are compared with it on the same rows: the rows of the holdout on disk that none
+of the models was trained on. For inputs that are not models, or if this is not possible, only recorded metrics are
+compared.
 """
 
 from __future__ import annotations
@@ -33,57 +34,57 @@ if TYPE_CHECKING:
     from mlops_glue.config import Config
 
 Array = np.ndarray[Any, Any]
-UNDEFINED = "not defined"
+UNDEFINED = "undefined"
 
 
 @dataclass(frozen=True)
 class Size:
-    """What it takes to serve a version."""
+    """The size and latency of a version."""
 
-    form: str  # onnx, or skops and whose code it runs
+    form: str  # onnx, or skops with the code that it runs
     model_bytes: int
     bundle_bytes: int
-    latency_ms: float | None  # the median of a row, in this process; None: it could not be measured
+    latency_ms: float | None  # the median for one row, in this process; None: it could not be measured
 
 
 @dataclass(frozen=True)
 class Changed:
-    """The code of one, as it ran, beside that of the base."""
+    """The code of a model, as it ran, compared with the base's code."""
 
     name: str
     base: str
-    stat: list[str]  # the lines of `git diff --stat`; none: it is the same code
-    problem: str | None = None  # why it is not known, or not in full
+    stat: list[str]  # the lines of `git diff --stat`; empty: the same code
+    problem: str | None = None  # why the changes are unknown or incomplete
 
 
 @dataclass(frozen=True)
-class Held:
-    """The rows on which models are held against each other."""
+class CommonRows:
+    """The rows on which all models are compared."""
 
     rows: int
-    trained_on: int  # rows of the holdout that one of them was trained on, and that are left out
-    unknown: list[str]  # of which it is not known what they were trained on
+    trained_on: int  # excluded holdout rows, which one of the models was trained on
+    unknown: list[str]  # the models whose training rows are unknown
 
 
 @dataclass(frozen=True)
-class Beside:
-    """One model beside the base on those rows: the base is what `Measured` calls the champion."""
+class AgainstBase:
+    """A model compared with the base on the common rows. The base is the `champion` in `Measured`."""
 
     name: str
-    metrics: list[Measured]  # the one that is promoted by first
+    metrics: list[Measured]  # the promotion metric first
 
 
 @dataclass(frozen=True)
 class SideBySide:
-    """Everything that is known of them together."""
+    """A complete comparison."""
 
     model: str
     sides: list[Side]  # the base first
-    params: dict[str, list[str | None]]  # those that differ, in the order of the sides
-    code: list[Changed]  # of each that is no file, beside the first of them
-    held: Held | None
-    beside: list[Beside]
-    problems: list[str]  # why something was not measured on these rows
+    params: dict[str, list[str | None]]  # parameters that differ, in the order of the sides
+    code: list[Changed]  # for each side that is not a file, compared with the first of them
+    common: CommonRows | None
+    comparisons: list[AgainstBase]
+    problems: list[str]  # why something was not measured on the common rows
     sizes: dict[str, Size]
     plot: str | None = field(default=None)  # all models on the same rows, as SVG
 
@@ -98,39 +99,39 @@ class Models:
 
 
 def side_by_side(config: Config, root: Path, store: Store | None, sides: list[Side], *, draw: bool) -> SideBySide:
-    """Compare them; `draw` makes the picture too.
+    """Compare the sides, and with `draw` plot all models.
 
     Raises:
-        UsageError: two of them predict something else.
+        UsageError: two sides have different targets or tasks.
     """
     with tempfile.TemporaryDirectory() as folder:
         models = _loaded(config, root, store, sides, Path(folder))
         _check_same_target(sides, models)
         sizes, slow = _sizes(models)
-        held, outcomes, problems = _outcomes(config, root, store, sides, models)
-        beside, undone = _beside(config, root, sides, models, outcomes)
+        common, outcomes, problems = _outcomes(config, root, store, sides, models)
+        comparisons, skipped = _against_base(config, root, sides, models, outcomes)
         plot = None
-        if draw and beside:
+        if draw and comparisons:
             from mlops_glue.pipeline import plots
 
             plot = plots.of_models(models.bundles[next(iter(outcomes))].schema, outcomes)
-    left_out = [f"{side.name}: no numbers, so left out: {', '.join(side.left_out)}" for side in sides if side.left_out]
+    ignored = [f"{side.name}: ignored, not numbers: {', '.join(side.left_out)}" for side in sides if side.left_out]
     having = [side for side in sides if side.run is not None]  # a file has no code
     return SideBySide(
         model=config.model_name,
         sides=sides,
         params=differing(sides),
         code=[_changed(root, having[0], other) for other in having[1:]],
-        held=held if beside else None,
-        beside=beside,
-        problems=[*left_out, *models.problems, *problems, *undone, *slow],
+        common=common if comparisons else None,
+        comparisons=comparisons,
+        problems=[*ignored, *models.problems, *problems, *skipped, *slow],
         sizes=sizes,
         plot=plot,
     )
 
 
 def differing(sides: Sequence[Side]) -> dict[str, list[str | None]]:
-    """The parameters that are not the same in all of those that have any."""
+    """Return the parameters that differ between the sides that have parameters."""
     having = [side.params for side in sides if side.params]
     names = dict.fromkeys(name for params in having for name in params)
     differ = [name for name in names if len({params.get(name) for params in having}) > 1]
@@ -164,12 +165,12 @@ def _check_same_target(sides: Sequence[Side], models: Models) -> None:
     for side, target, task in known[1:]:
         base, of_base, task_of_base = known[0]
         if (target, task) != (of_base, task_of_base):
-            problem = f"{side.name} predicts {target!r} ({task}), and {base.name} {of_base!r} ({task_of_base})"
+            problem = f"{side.name} predicts {target!r} ({task}), but {base.name} predicts {of_base!r} ({task_of_base})"
             raise UsageError(f"{problem}: they cannot be compared", hint=f"glue lineage {side.version}")
 
 
 def _sizes(models: Models) -> tuple[dict[str, Size], list[str]]:
-    """Size and latency of each model, and why the latency is not known."""
+    """Return the size and latency of each model, and why the latency is unknown."""
     names, problems = list(models.bundles), list[str]()
     latency: list[float | None] = [None] * len(names)
     try:
@@ -186,14 +187,14 @@ def _sizes(models: Models) -> tuple[dict[str, Size], list[str]]:
 
 def _outcomes(
     config: Config, root: Path, store: Store | None, sides: Sequence[Side], models: Models
-) -> tuple[Held | None, dict[str, paired.Outcome], list[str]]:
-    """What each model makes of the same rows, and why one does not."""
+) -> tuple[CommonRows | None, dict[str, paired.Outcome], list[str]]:
+    """Return each model's predictions on the common rows, and why some could not be scored."""
     names = [side for side in sides if side.name in models.bundles]
     if len(names) < 2 or store is None:
         return None, {}, []
     schema = models.bundles[names[0].name].schema
     try:
-        held, raw, truth = _rows(config, root, store, names, schema)
+        common, raw, truth = _rows(config, root, store, names, schema)
     except (GlueError, OSError, ValueError) as error:  # Arrow's errors are ValueErrors
         why = error.message if isinstance(error, GlueError) else first_line(error)
         return None, {}, [f"not compared on the same rows: {why}"]
@@ -203,27 +204,27 @@ def _outcomes(
         model = models.bundles[side.name]
         try:
             if model.schema.class_order != schema.class_order:
-                raise DataError(f"it predicts {model.schema.class_order}, and {names[0].name} {schema.class_order}")
+                raise DataError(f"it predicts {model.schema.class_order}, but {names[0].name} {schema.class_order}")
             complete = with_features(config, root, model, raw, "holdout", as_defined_now=True)
             outcomes[side.name] = predicted(model, complete, truth)
         except GlueError as error:
             problems.append(f"{side.name} could not be scored on this holdout: {error.message}")
-    return held, outcomes, problems
+    return common, outcomes, problems
 
 
 def _rows(
     config: Config, root: Path, store: Store, sides: Sequence[Side], schema: Schema
-) -> tuple[Held, pa.Table, Array]:
-    """The rows of the holdout that none of the versions was trained on, raw, and the target in them.
+) -> tuple[CommonRows, pa.Table, Array]:
+    """Return the raw holdout rows that none of the versions was trained on, with their target.
 
     Raises:
-        DataError: the holdout is not here, or has another target or other classes, or too few such rows.
+        DataError: the holdout does not exist, has another target or other classes, or has too few such rows.
     """
     path, target = root / layout.TEST, f"target:{schema.target}"
     if not path.is_file() or not (root / layout.TABLE).is_file():
-        raise DataError(f"there is no holdout here ({layout.TEST}): glue run makes it, dvc pull brings it")
+        raise DataError(f"there is no holdout here ({layout.TEST}): run glue run, or dvc pull")
     if target not in tables.parquet_shape(path)[1]:
-        raise DataError(f"the holdout here is of another target than {schema.target!r}")
+        raise DataError(f"the holdout here has another target than {schema.target!r}")
     holdout = tables.read_parquet(path, [layout.ROW, target])
     at = holdout.column(layout.ROW).to_numpy()
     seen, unknown, most = np.zeros(len(at), bool), list[str](), ("", 0)
@@ -234,50 +235,50 @@ def _rows(
             unknown.append(side.name)
             continue
         seen |= trained[at]
-        most = max(most, (side.name, int(trained[at].sum())), key=lambda one: one[1])
+        most = max(most, (side.name, int(trained[at].sum())), key=lambda pair: pair[1])
     if (left := int((~seen).sum())) < metrics.MIN_ROWS:
         problem = f"{most[0]} was trained on {most[1]:,} of the {len(at):,} rows of this holdout"
-        raise DataError(f"{problem}, and {left:,} that none was trained on are too few to compare on")
-    held = holdout.filter(~seen)
-    _check_truth(held.column(target).to_numpy(), schema)
-    raw = row_groups.take(root / config.rows, held.column(layout.ROW).to_numpy())
-    return Held(left, int(seen.sum()), unknown), raw, held.column(target).to_numpy()
+        raise DataError(f"{problem}; only {left:,} rows were not used by any model, too few for a comparison")
+    kept = holdout.filter(~seen)
+    _check_truth(kept.column(target).to_numpy(), schema)
+    raw = row_groups.take(root / config.rows, kept.column(layout.ROW).to_numpy())
+    return CommonRows(left, int(seen.sum()), unknown), raw, kept.column(target).to_numpy()
 
 
 def _check_truth(truth: Array, schema: Schema) -> None:
-    """Is the target in these rows what the models were made to predict?"""
+    """Check that the models can predict the target in the rows."""
     if schema.labels is None:
         if not np.issubdtype(truth.dtype, np.number):
-            raise DataError(f"{schema.target!r} is no number in the holdout here, and these models predict one")
+            raise DataError(f"{schema.target!r} is not a number in the holdout here, but these models predict numbers")
     elif new := [value for value in dict.fromkeys(truth.tolist()) if value not in schema.class_order]:
         raise DataError(
-            f"the holdout here has rows where {schema.target!r} is {new[0]!r}, which the base does not know"
+            f"the holdout here has rows where {schema.target!r} is {new[0]!r}, a class that the base does not know"
         )
 
 
-def _beside(
+def _against_base(
     config: Config, root: Path, sides: Sequence[Side], models: Models, outcomes: dict[str, paired.Outcome]
-) -> tuple[list[Beside], list[str]]:
-    """Each model beside the base, by every metric; and which metrics could not be asked."""
+) -> tuple[list[AgainstBase], list[str]]:
+    """Compare each model with the base by every metric. Also return the metrics that could not be computed."""
     base, problems, found = sides[0].name, list[str](), []
     if base not in outcomes:
         return [], []
     task = models.bundles[base].schema.task
-    asked = [measures.main_metric(config, task), *config.evaluate.measured(list(metrics.METRICS[task]))]
-    asked += config.evaluate.thresholds
+    metric_names = [measures.main_metric(config, task), *config.evaluate.measured(list(metrics.METRICS[task]))]
+    metric_names += config.evaluate.thresholds
     for side in sides[1:]:
         if side.name not in outcomes:
             continue
         report = side.evaluation or cast(Evaluation, {"metrics": {}})
         pair, rows = (outcomes[side.name], outcomes[base]), []
-        for name in dict.fromkeys(asked):
+        for name in dict.fromkeys(metric_names):
             try:
-                one = measured(config, root, models.bundles[base].schema, report, pair, name)
+                found_by = measured(config, root, models.bundles[base].schema, report, pair, name)
             except (GlueError, ConfigError) as error:
                 problems.append(f"{name}: {error}")
                 continue
-            rows.append({**one, "finding": UNDEFINED} if np.isnan(one["gain"]) else one)
-        found.append(Beside(side.name, rows))
+            rows.append({**found_by, "finding": UNDEFINED} if np.isnan(found_by["gain"]) else found_by)
+        found.append(AgainstBase(side.name, rows))
     return found, list(dict.fromkeys(problems))
 
 
@@ -289,7 +290,7 @@ def _changed(root: Path, base: Side, other: Side) -> Changed:
     if base.code.tree and base.code.tree == other.code.tree:
         return Changed(other.name, base.name, [])
     lost = [side.name for side in (base, other) if side.dirty and side.code is not None and not side.code.tree]
-    why = f"what {' and '.join(lost)} had beside the commit is not recorded" if lost else None
+    why = f"the uncommitted changes of {' and '.join(lost)} are not recorded" if lost else None
     try:
         return Changed(other.name, base.name, git_code.changes(root, base.code, other.code).splitlines(), why)
     except GlueError as error:

@@ -9,7 +9,7 @@ from typing import Any
 from mlops_glue import pages
 from mlops_glue.delivery import describe
 from mlops_glue.delivery.compare import Measured
-from mlops_glue.delivery.side_by_side import Held, SideBySide
+from mlops_glue.delivery.side_by_side import CommonRows, SideBySide
 from mlops_glue.delivery.sides import Recorded, Side
 from mlops_glue.pages import number
 from mlops_glue.pipeline.evaluation import trained_on
@@ -28,8 +28,9 @@ def record(found: SideBySide) -> dict[str, Any]:
     del out["plot"]
     for side in out["sides"]:
         del side["code"], side["evaluation"]
-    for one in out["beside"]:
-        for measured in one["metrics"]:
+    out["held"], out["beside"] = out.pop("common"), out.pop("comparisons")
+    for comparison in out["beside"]:
+        for measured in comparison["metrics"]:
             measured["value"], measured["base"] = measured.pop("candidate"), measured.pop("champion")
     return out
 
@@ -37,14 +38,14 @@ def record(found: SideBySide) -> dict[str, Any]:
 def headlines(found: SideBySide) -> list[str]:
     """Return a sentence for each model compared with the base, on the promotion metric."""
     base = found.sides[0].name
-    return [f"{one.name}: {describe.shown(one.metrics[0], base)}" for one in found.beside if one.metrics]
+    return [f"{one.name}: {describe.shown(one.metrics[0], base)}" for one in found.comparisons if one.metrics]
 
 
 def all_tables(found: SideBySide) -> Iterator[Table]:
     """Yield each table that has content."""
     names = [side.name for side in found.sides]
     yield Table(f"{found.model}: models compared", ["item", *names], _identity(found.sides), [])
-    if found.beside and found.held is not None:
+    if found.comparisons and found.common is not None:
         yield _measured(found)
     if (recorded := _recorded(found)) is not None:
         yield recorded
@@ -86,37 +87,39 @@ def _commit(side: Side) -> str:
 
 def _measured(found: SideBySide) -> Table:
     """Return each metric of each model and of the base, with the interval of the gain."""
-    base, held = found.sides[0].name, found.held
-    assert held is not None
+    base, common = found.sides[0].name, found.common
+    assert common is not None
     rows = [
-        [one["metric"], beside.name, number(one["champion"]), number(one["candidate"]), *_gain(one)]
-        for beside in found.beside
-        for one in beside.metrics
+        [one["metric"], comparison.name, number(one["champion"]), number(one["candidate"]), *_gain(one)]
+        for comparison in found.comparisons
+        for one in comparison.metrics
     ]
-    level = found.beside[0].metrics[0]["confidence"] if found.beside[0].metrics else 0.9
+    level = found.comparisons[0].metrics[0]["confidence"] if found.comparisons[0].metrics else 0.9
     head = ["metric", "model", f"base {base}", "value", "gain", f"{level:.0%} interval", "finding"]
     note = (
         "A positive gain is an improvement, also for metrics where lower is better. "
         "The intervals are not corrected for the number of metrics."
     )
-    return Table(f"Metrics on the same {held.rows:,} rows of the current holdout", head, rows, [*_left_out(held), note])
+    return Table(
+        f"Metrics on the same {common.rows:,} rows of the current holdout", head, rows, [*_left_out(common), note]
+    )
 
 
 def _gain(one: Measured) -> list[str]:
     return [number(one["gain"], "+"), f"{number(one['low'], '+')} to {number(one['high'], '+')}", one["finding"]]
 
 
-def _left_out(held: Held) -> Iterator[str]:
-    if held.trained_on:
-        yield f"{held.trained_on:,} holdout rows are excluded: one of the models was trained on them."
-    if held.unknown:
-        names = ", ".join(held.unknown)
+def _left_out(common: CommonRows) -> Iterator[str]:
+    if common.trained_on:
+        yield f"{common.trained_on:,} holdout rows are excluded: one of the models was trained on them."
+    if common.unknown:
+        names = ", ".join(common.unknown)
         yield f"The training rows of {names} are unknown: some of the rows compared here may be among them."
 
 
 def _recorded(found: SideBySide) -> Table | None:
     """Return the metrics recorded at training; None if all models were compared on the same rows."""
-    compared = {found.sides[0].name, *(one.name for one in found.beside)} if found.beside else set()
+    compared = {found.sides[0].name, *(one.name for one in found.comparisons)} if found.comparisons else set()
     if all(side.name in compared for side in found.sides):
         return None
     names = dict.fromkeys(name for side in found.sides for name in side.metrics)
@@ -227,14 +230,14 @@ def code(found: SideBySide) -> Iterator[tuple[str, list[str]]]:
 def page(found: SideBySide, frame: pages.Frame) -> str:
     """Render the comparison as a page."""
     names = _names(found)
-    of = ", ".join([names[0], *(one.name for one in found.beside)])
+    of = ", ".join([names[0], *(one.name for one in found.comparisons)])
     alt = f"One curve for each of {of}, on the same rows; the tables contain the numbers"
     values = {
         "headlines": headlines(found),
-        "problems": found.problems if found.beside else [],
+        "problems": found.problems if found.comparisons else [],
         "tables": list(all_tables(found)),
         "code": list(code(found)),
         "drawn": [pages.plot("models", found.plot[found.plot.index("<svg") :], alt)] if found.plot else [],
-        "held": found.held,
+        "common": found.common,
     }
     return pages.render("compare.html", frame, f"{', '.join(names)}; {names[0]} is the base", values)

@@ -98,16 +98,20 @@ def project(made_once: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
 
 def test_all_are_held_against_the_base_on_rows_that_none_has_seen(project: Project) -> None:
     found = project.compare(1, 2, draw=True)
-    assert found.held is not None and (found.held.rows, found.held.trained_on, found.held.unknown) == (50, 10, [])
-    (beside,) = found.beside
-    first = beside.metrics[0]
+    assert found.common is not None and (found.common.rows, found.common.trained_on, found.common.unknown) == (
+        50,
+        10,
+        [],
+    )
+    (comparison,) = found.comparisons
+    first = comparison.metrics[0]
     rows = HELD[10:]
     raw = pa.table({name: project.frame[name].to_numpy()[rows] for name in NAMES})
     for version, value in ((2, first["candidate"]), (1, first["champion"])):
         _, probability = Bundle(project.bundles[version]).predict(raw)
         assert value == pytest.approx(roc_auc_score(project.target[rows] == "yes", probability[:, 1]))
     assert first["metric"] == "roc_auc" and first["low"] <= first["gain"] <= first["high"]
-    assert {"log_loss", "accuracy"} <= {one["metric"] for one in beside.metrics}
+    assert {"log_loss", "accuracy"} <= {one["metric"] for one in comparison.metrics}
     assert found.plot is not None and ">v1<" in found.plot and ">v2<" in found.plot
     assert found.problems == [] and found.sizes["v1"].form == "onnx"
     size = found.sizes["v2"]
@@ -116,38 +120,38 @@ def test_all_are_held_against_the_base_on_rows_that_none_has_seen(project: Proje
 
 def test_what_is_not_known_of_rows_is_said_and_too_few_are_not_compared(project: Project) -> None:
     del project.trained[2]
-    held = project.compare(1, 2).held
+    held = project.compare(1, 2).common
     assert held is not None and held.unknown == ["v2"] and held.trained_on == 10
     project.trained[2] = np.arange(75)
     found = project.compare(1, 2)
-    why = "v2 was trained on 45 of the 60 rows of this holdout, and 15 that none was trained on are too few"
-    assert found.beside == [] and found.held is None and why in found.problems[0]
+    why = "v2 was trained on 45 of the 60 rows of this holdout; only 15 rows were not used by any model, too few"
+    assert found.comparisons == [] and found.common is None and why in found.problems[0]
 
 
 def test_one_that_cannot_be_scored_does_not_keep_the_others(project: Project) -> None:
     found = project.compare(1, 2, 3)
-    assert [beside.name for beside in found.beside] == ["v2"]
+    assert [comparison.name for comparison in found.comparisons] == ["v2"]
     assert found.problems == [
-        "v3 could not be scored on this holdout: it predicts ['never', 'yes'], and v1 ['no', 'yes']"
+        "v3 could not be scored on this holdout: it predicts ['never', 'yes'], but v1 ['no', 'yes']"
     ]
     alone = project.compare(3, 1, draw=True)
-    assert alone.beside == [] and alone.plot is None
+    assert alone.comparisons == [] and alone.plot is None
     (why,) = alone.problems
-    assert why.endswith("the holdout here has rows where 'y' is 'no', which the base does not know")
+    assert why.endswith("the holdout here has rows where 'y' is 'no', a class that the base does not know")
 
 
 def test_values_are_compared_with_values(project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The table has classes now where it had numbers; then numbers again."""
     monkeypatch.setitem(project.bundles, 5, project.bundles[4])
     project.trained[5] = project.trained[4]
-    why = "not compared on the same rows: 'y' is no number in the holdout here, and these models predict one"
+    why = "not compared on the same rows: 'y' is not a number in the holdout here, but these models predict numbers"
     assert project.compare(4, 5).problems == [why]
     truth = project.frame["a"].to_numpy(np.float64)[HELD]
     monkeypatch.setattr(layout, "TEST", str(tmp_path / "test.parquet"))
     tables.write_parquet(tmp_path / "test.parquet", pa.table({layout.ROW: HELD, "target:y": truth}))
     found = project.compare(4, 5, draw=True)
     assert found.plot is not None and "Rows within an error" in found.plot
-    rmse = next(one for one in found.beside[0].metrics if one["metric"] == "rmse")
+    rmse = next(one for one in found.comparisons[0].metrics if one["metric"] == "rmse")
     assert (rmse["gain"], rmse["finding"], rmse["rows"]) == (0.0, "no difference shown", 60)
 
 
@@ -155,12 +159,12 @@ def test_a_bundle_that_is_lost_is_told(project: Project, tmp_path: Path, monkeyp
     (tmp_path / "schema.json").write_text("{}")
     monkeypatch.setitem(project.bundles, 2, tmp_path)
     found = project.compare(1, 2)
-    assert found.beside == [] and found.problems[0].startswith("v2 cannot be loaded: demo v2: ")
+    assert found.comparisons == [] and found.problems[0].startswith("v2 cannot be loaded: demo v2: ")
     assert list(found.sizes) == ["v1"]
 
 
 def test_another_task_is_refused(project: Project) -> None:
-    with pytest.raises(UsageError, match=r"v4 predicts 'y' \(regression\), and v1 'y' \(binary\)") as error:
+    with pytest.raises(UsageError, match=r"v4 predicts 'y' \(regression\), but v1 predicts 'y' \(binary\)") as error:
         project.compare(1, 4)
     assert error.value.hint == "glue lineage 4"
 
@@ -174,7 +178,7 @@ def test_changes_that_were_not_recorded_are_not_taken_for_none(project: Project)
             project.config, project.root, None, [run, replace(run, name="run 2", dirty=False)], draw=False
         )
     assert [(one.name, one.base, one.stat, one.problem) for one in found.code] == [
-        ("run 2", "run 1", [], "what run 1 had beside the commit is not recorded")
+        ("run 2", "run 1", [], "the uncommitted changes of run 1 are not recorded")
     ]
 
 
@@ -182,4 +186,4 @@ def test_without_a_holdout_nothing_is_measured(project: Project) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(layout, "TEST", "gone.parquet")
         found = project.compare(1, 2)
-    assert found.beside == [] and "there is no holdout here (gone.parquet)" in found.problems[0]
+    assert found.comparisons == [] and "there is no holdout here (gone.parquet)" in found.problems[0]

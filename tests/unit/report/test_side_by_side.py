@@ -11,7 +11,7 @@ import numpy as np
 
 from mlops_glue import files
 from mlops_glue.delivery.compare import Measured
-from mlops_glue.delivery.side_by_side import Beside, Changed, Held, SideBySide, Size, differing
+from mlops_glue.delivery.side_by_side import AgainstBase, Changed, CommonRows, SideBySide, Size, differing
 from mlops_glue.delivery.sides import Recorded, Side
 from mlops_glue.pages import Frame
 from mlops_glue.pipeline import plots
@@ -63,8 +63,8 @@ FOUND = SideBySide(
     sides=[A, B],
     params=differing([A, B]),
     code=[Changed("v2", "v1", [" model.py | 2 +-", " 1 file changed"])],
-    held=Held(280, 20, ["v2"]),
-    beside=[Beside("v2", [MEASURED, cast(Measured, {**MEASURED, "metric": "f1", "gain": float("nan")})])],
+    common=CommonRows(280, 20, ["v2"]),
+    comparisons=[AgainstBase("v2", [MEASURED, cast(Measured, {**MEASURED, "metric": "f1", "gain": float("nan")})])],
     problems=[],
     sizes={"v1": Size("onnx", 2_000, 150_000, 0.02), "v2": Size("skops", 2_000_000, 3_000_000, None)},
 )
@@ -104,7 +104,7 @@ def test_the_tables_say_what_differs() -> None:
 
 def test_what_was_not_measured_together_stands_as_it_was_recorded() -> None:
     why = "not compared on the same rows: there is no holdout here"
-    alone = replace(FOUND, sides=[A, B, FILE], beside=[], held=None, problems=[why])
+    alone = replace(FOUND, sides=[A, B, FILE], comparisons=[], common=None, problems=[why])
     (table,) = (table for table in all_tables(alone) if "recorded" in table.title)
     assert table.rows == [["roc_auc", *["0.8000 (0.7000 to 0.9000)"] * 2, "0.7500"]]
     assert table.notes[0] == "Not compared on the same rows: there is no holdout here."
@@ -158,7 +158,7 @@ def test_the_page_is_whole_and_runs_nothing() -> None:
     assert text.count("<th scope=") > 10 and "<th>" not in text and "></th>" not in text
     assert tags.found.count("table") == 5 and "v3 cannot be loaded" in text and "&lt;script&gt;" in text
     assert '<td class="ok">better</td>' in text
-    without = page(replace(FOUND, beside=[], held=None), FRAME)
+    without = page(replace(FOUND, comparisons=[], common=None), FRAME)
     assert "<img" not in without and without.startswith("<!doctype html>")
 
 
