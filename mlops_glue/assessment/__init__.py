@@ -1,10 +1,11 @@
-"""Where a repository stands, from what is in it: nothing is run, followed or changed.
+"""Assess the MLOps maturity of a repository from its files; no code runs, no link is followed, nothing changes.
 
-`scan.collect` finds: Python by `python`, files and dependencies itself, CI by `ci`, glue's own projects by
-`glue_projects` (a key counts once it was exercised). What counts is rows of `capabilities.toml`. To add a tool, add a
-row there: in `python` (or `files`, `commands`, `actions`), and its package in `hints`.
+`scan.collect` collects the evidence: it reads files and dependencies itself, Python through `python`, CI through `ci`
+and glue's own projects through `glue_projects` (a key counts once a run has used it). The rows of `capabilities.toml`
+define what counts as evidence. To add a tool, add a row to `python` (or `files`, `commands`, `actions`) and its
+package to `hints`.
 
-`evidence` keeps the sightings and ranks them. Only a hint is what is imported or required and not used, a file's name,
-what stands in an example, in tests (but for tests, lint and data validation), or in a notebook alone (training,
-endpoint, pipeline, container). `judge` makes levels and next steps of the answers.
+`evidence` keeps the sightings and ranks them. These are only hints: a package that is imported or required but not
+used, a file name, code in an example, code in tests (except for tests, lint and data validation), and training,
+endpoint, pipeline or container code that is only in a notebook. `judge` turns the answers into levels and next steps.
 """

@@ -1,4 +1,4 @@
-"""The tables of `capabilities.toml`: what shows a capability, what the levels ask for, and what to do next.
+"""The tables of `capabilities.toml`: the evidence of each capability, what the levels require, and what to do next.
 
 Sources of the levels and of the checklist:
     Google Cloud, "MLOps: Continuous delivery and automation pipelines in machine learning"; Microsoft, "Machine
@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 
 class Capability(NamedTuple):
-    """Something that a team can do."""
+    """Something that a team can do with its models."""
 
     name: str
     area: str
@@ -27,12 +27,12 @@ class Use(NamedTuple):
     capability: str
     libraries: frozenset[str]
     name: str  # "*" is any name of the library
-    of_library: bool  # it counts only on the library itself
-    keyword: str  # it counts only with this argument; empty: always
+    of_library: bool  # counts only when called on the library itself
+    keyword: str  # counts only with this argument; empty: always
 
 
 class FileRule(NamedTuple):
-    """A file with such a path shows a capability if one of its lines matches."""
+    """A file whose path matches shows a capability if one of its lines matches too."""
 
     capability: str
     path: re.Pattern[str]
@@ -41,7 +41,7 @@ class FileRule(NamedTuple):
 
 
 class Level(NamedTuple):
-    """A level of a maturity model: what it needs beyond the level below, and which of that every repository shows."""
+    """A level of a maturity model: what it needs beyond the level below, and what of that every repository shows."""
 
     name: str
     needs: tuple[str, ...]
@@ -49,7 +49,7 @@ class Level(NamedTuple):
 
 
 class Proposal(NamedTuple):
-    """What to do where a capability is missing, what to measure, and what to type in a project made by glue."""
+    """What to do if a capability is missing, what to measure, and the command for a project made by glue."""
 
     capability: str
     says: str
@@ -62,7 +62,7 @@ def _rows(rows: list[list[str]], cells: int) -> list[list[str]]:
 
 
 def _uses(rows: list[list[str]]) -> dict[str, list[Use]]:
-    """The rules for Python by the last part of the name that they look for."""
+    """Return the rules for Python, by the last part of the name that they look for."""
     out: dict[str, list[Use]] = {"*": []}
     for capability, libraries, names in _rows(rows, 3):
         for name in names.split():

@@ -1,4 +1,4 @@
-"""What CI does: the commands of its files, and of the scripts, make targets and actions of the repository they call."""
+"""What CI does: the commands in its files, and in the repository's scripts, make targets and actions that they call."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 from mlops_glue.assessment.capabilities import ACTIONS, CI_FILES, COMMANDS
 from mlops_glue.assessment.evidence import Evidence
 
-MAX_DEPTH = 6  # of make in a script in a job in a workflow
+MAX_DEPTH = 6  # of nested calls: make in a script in a job in a workflow
 MAX_FILES = 40  # files and targets that one CI file leads to
 RUN_KEYS = {  # keys of YAML whose values are commands
     *("run", "script", "before_script", "after_script", "command", "commands", "cmd", "entrypoint", "inlineScript"),
     *("bash", "sh", "pwsh", "powershell", "install", "before_install", "build_command"),
 }
 USE_KEYS = {"uses", "task", "template", "local", "include"}
-START = re.compile(  # what Docker, Jenkins and others write before a command
+START = re.compile(  # the prefix that Docker, Jenkins and others put before a command
     r"""[\s@+-]*(?:(?:sh|bat|bash|commands?)\s*[=(]?\s*(?=["'\[]))?(?:RUN|CMD|ENTRYPOINT)?\s*["'\[]*"""
 )
 PREFIX = re.compile(  # a command that only starts another
@@ -34,17 +34,22 @@ OFF = re.compile(  # a step or job that cannot fail, never runs, or is started b
     r"(continue-on-error|continueOnError|allow_failure): true"
     r"|if: [$ {]*(false|github.event_name == 'workflow_dispatch')"
 )
-Action = tuple[str, str, int, str]  # a row of COMMANDS, the file and line, what to call it
+Action = tuple[str, str, int, str]  # name in COMMANDS, file, line, description
 
 
 def scan(evidence: Evidence, tracked: set[str] | None) -> None:
-    """Record what CI does. A file that git does not track runs nowhere; None: the repository is not in git."""
+    """Record what CI does.
+
+    Args:
+        evidence: the sightings, to which these are added.
+        tracked: the files that git tracks, as no other file runs in CI; None: the repository is not in git.
+    """
     started = 0
     for path, text in evidence.texts.items():
-        by_itself = _starts(path, text) if CI_FILES.fullmatch(inner(path)) else None
-        if by_itself is None:
+        is_automatic = _starts(path, text) if CI_FILES.fullmatch(inner(path)) else None
+        if is_automatic is None:
             continue
-        hint = "" if by_itself else "started by hand"
+        hint = "" if is_automatic else "started by hand"
         if tracked is not None and path not in tracked:
             hint = "not committed"
         started += not hint
@@ -52,7 +57,7 @@ def scan(evidence: Evidence, tracked: set[str] | None) -> None:
         scheduled = re.search(r"(?m)^\s*-?\s*(cron|schedules?):", text)
         for what, where, line, name in _does(evidence, path, 0, set()):
             if what == "approval":
-                evidence.see(what, where, line, name, "whether it asks is not in the file")
+                evidence.see(what, where, line, name, "the file does not show whether it requires approval")
                 continue
             evidence.see(f"ci_{what}", where, line, name, hint)
             if what == "lint":
@@ -64,12 +69,12 @@ def scan(evidence: Evidence, tracked: set[str] | None) -> None:
 
 
 def inner(path: str) -> str:
-    """The path that a file of a template has in the projects made from it."""
+    """Return the path that a template's file has in the projects made from it."""
     return re.sub(r"\.(tmpl|template|jinja2?|j2)$", "", path).rpartition("}}/")[2]
 
 
 def _starts(path: str, text: str) -> bool | None:
-    """Does an event start it? None: only another file does."""
+    """Return whether an event starts the file; None if only another file does."""
     if "workflows/" in path:
         events = re.search(r"(?ms)^['\"]?on['\"]?:(.*?)(?=^\S|\Z)", text)
         if events is None or re.search(AUTOMATIC, events[1]):
@@ -84,7 +89,7 @@ def _starts(path: str, text: str) -> bool | None:
 
 
 def commands(path: str, text: str) -> Iterator[tuple[int, str]]:
-    """The commands in a script, a makefile or the YAML of a job, with their lines, without those that only print."""
+    """Yield the line and text of each command in a script, a makefile or a job's YAML, except those that only print."""
     until, whole, first = "", "", 0
     is_yaml = inner(path).endswith((".yml", ".yaml"))
     for number, line in _of_yaml(text) if is_yaml else enumerate(text.splitlines(), 1):
@@ -115,8 +120,8 @@ def commands(path: str, text: str) -> Iterator[tuple[int, str]]:
 
 
 def _of_yaml(text: str) -> Iterator[tuple[int, str]]:
-    """The lines that YAML runs, and those that name an action, a template or an environment."""
-    plain = re.sub(r"(?m)^[ \t]*\{[{%].*[}%]\}[ \t]*$", "", text)  # a template of a workflow is YAML without its marks
+    """Yield the lines that YAML runs, and those that name an action, a template or an environment."""
+    plain = re.sub(r"(?m)^[ \t]*\{[{%].*[}%]\}[ \t]*$", "", text)  # without its tags, a workflow template is YAML
     plain = re.sub(r"\$?\{\{.*?\}\}", "x", plain)
     try:
         documents = list(YAML(typ="safe").compose_all(plain + "\n"))
@@ -126,7 +131,7 @@ def _of_yaml(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _run(node: Node, key: str, lines: list[str], seen: set[int]) -> Iterator[tuple[int, str]]:
-    """What a node below a key runs; an alias counts where its anchor stands."""
+    """Yield what a node below a key runs; an alias counts at its anchor's line."""
     if id(node) in seen:
         return
     seen.add(id(node))
@@ -151,7 +156,7 @@ def _run(node: Node, key: str, lines: list[str], seen: set[int]) -> Iterator[tup
 
 
 def _does(evidence: Evidence, path: str, depth: int, seen: set[str], text: str | None = None) -> Iterator[Action]:
-    """What the commands of a file do, and those of the files that they name."""
+    """Yield what the commands of a file do, and the commands of the files that they name."""
     text = evidence.texts.get(path, "") if text is None else text
     for line, command in commands(path, text) if depth <= MAX_DEPTH else ():
         for what, pattern in COMMANDS:
@@ -177,7 +182,7 @@ def _does(evidence: Evidence, path: str, depth: int, seen: set[str], text: str |
 
 
 def _used(text: str, path: str, line: int, command: str) -> Iterator[Action]:
-    """What a step does by somebody's action or task."""
+    """Yield what a step does through a published action or task."""
     name = command.partition(":")[2].strip(" '\"").partition("@")[0]
     yield from ((what, path, line, name) for what, pattern in ACTIONS if pattern.match(name))
     step = re.split(r"\n\s*- (?:name|uses|task|run):", "\n".join(text.splitlines()[line : line + 15]))[0]
@@ -187,17 +192,17 @@ def _used(text: str, path: str, line: int, command: str) -> Iterator[Action]:
 
 
 def _recipes(lines: list[str], words: list[str]) -> str:
-    """The recipes that `make` with these words runs, each on its line."""
+    """Return the recipes that `make WORDS` runs, each on its own line of the file."""
     rules = [(n, found) for n, line in enumerate(lines) if (found := re.match(r"([\w./ -]+?)\s*:(?!=)([^=]*)$", line))]
-    wanted = [word for word in words if not word.startswith("-") and "=" not in word]
-    wanted = wanted or [found[1] for _, found in rules if not found[1].startswith(".")][:1]
+    targets = [word for word in words if not word.startswith("-") and "=" not in word]
+    targets = targets or [found[1] for _, found in rules if not found[1].startswith(".")][:1]
     out, done = [""] * len(lines), set[int]()
-    while wanted:
-        target = wanted.pop()
+    while targets:
+        target = targets.pop()
         for at, found in rules:
             if target in found[1].split() and at not in done:
                 done.add(at)
-                wanted += found[2].split()
+                targets += found[2].split()
                 for n in range(at + 1, len(lines)):
                     if lines[n] and not lines[n].startswith(("\t", " ")):
                         break
@@ -206,7 +211,7 @@ def _recipes(lines: list[str], words: list[str]) -> str:
 
 
 def _named(evidence: Evidence, path: str, command: str) -> Iterator[str]:
-    """The files of the repository that a command names."""
+    """Yield the files of the repository that a command names."""
     words = [word.strip("\"'`,;()[]") for word in command.split()]
     if words[:2] == ["dvc", "repro"] or words[:3] == ["dvc", "exp", "run"]:
         words.append("dvc.yaml")
@@ -229,7 +234,7 @@ def _named(evidence: Evidence, path: str, command: str) -> Iterator[str]:
 
 
 def _of_python(evidence: Evidence, file: str) -> set[str]:
-    """What a script does in CI, itself or by the modules of the repository that it imports."""
+    """Return what a script does in CI, itself or through the repository's modules that it imports."""
     shows, seen, waiting = set[str](), {file}, [file]
     while waiting:
         here = waiting.pop()

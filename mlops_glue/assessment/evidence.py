@@ -1,4 +1,4 @@
-"""What `scan` saw in a repository, and which place answers for a capability; `capabilities.toml` says what counts."""
+"""The sightings of `scan` in a repository, and the best one for each capability; `capabilities.toml` has the rules."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from mlops_glue.assessment.tree import Tree, is_test, printable
 EXAMPLE = re.compile(
     r"(?i)(demos?|examples?|samples?|tutorials?|playground|sandbox|scratch|legacy|deprecated|archived?)\d*"
 )
-SCRIPTS = {"training", "endpoint", "pipeline", "container"}  # a notebook alone is a hint of these
-IN_TESTS = {"tests", "lint", "data_validation"}  # what tests may show
-NAMES = {  # of the file that a reader would open first
+SCRIPTS = {"training", "endpoint", "pipeline", "container"}  # if only a notebook shows one of these, it is a hint
+IN_TESTS = {"tests", "lint", "data_validation"}  # code in tests counts for these
+NAMES = {  # pattern of the file name that a reader would open first
     "training": "train",
     "ci_trains": "train",
     "retraining": "train",
@@ -34,12 +34,12 @@ MAX_SIGHTINGS = 50  # of one capability
 
 @dataclass(frozen=True)
 class Sighting:
-    """One place. It never quotes the file, which may hold a secret."""
+    """One place that shows a capability. It never quotes the file, which may contain a secret."""
 
     path: str
-    line: int  # 0: the file as a whole
+    line: int  # 0: the whole file
     what: str
-    hint: str = ""  # why it is only a hint
+    hint: str = ""  # why this is only a hint
 
     @property
     def place(self) -> str:
@@ -54,20 +54,20 @@ class Answer:
     capability: Capability
     answer: str
     seen: Sighting | None = None
-    more: int = 0  # further files that show it
+    more: int = 0  # number of other files that show it
 
 
 @dataclass
 class Evidence:
-    """Sightings by capability."""
+    """The sightings, by capability."""
 
     tree: Tree
     found: dict[str, list[Sighting]] = field(default_factory=dict)
     modules: dict[str, Module] = field(default_factory=dict)
     shows: dict[str, set[str]] = field(default_factory=dict)  # the capabilities of each Python file
-    texts: dict[str, str] = field(default_factory=dict)  # files that CI is or may run, without comments
+    texts: dict[str, str] = field(default_factory=dict)  # CI files and files that CI may run, without comments
     facts: dict[str, str] = field(default_factory=dict)  # figures for the strategy page
-    unread: list[str] = field(default_factory=list)  # files that look like Python, or glue's, and cannot be read
+    unread: list[str] = field(default_factory=list)  # Python files and glue.yaml files that cannot be read
 
     def see(self, capability: str, path: str, line: int, what: str, hint: str = "") -> None:
         """Record a sighting."""
@@ -76,7 +76,7 @@ class Evidence:
             kept.append(Sighting(path, line, what[:80], hint or _weakness(path, capability)))
 
     def answers(self) -> dict[str, Answer]:
-        """One answer for each capability."""
+        """Return one answer for each capability."""
         out = {}
         for name, capability in CAPABILITIES.items():
             seen = sorted(self.found.get(name, ()), key=lambda sighting: _order(sighting, name))
@@ -89,7 +89,7 @@ class Evidence:
 
 
 def _weakness(path: str, capability: str) -> str:
-    """Why what this file shows is only a hint; empty where it is not."""
+    """Return why the file shows the capability only as a hint; empty if it is not only a hint."""
     if is_test(path) and capability not in IN_TESTS:
         return "only in tests"
     parts = (part.partition(".")[0] for part in PurePosixPath(path).parts)
@@ -99,7 +99,7 @@ def _weakness(path: str, capability: str) -> str:
 
 
 def _order(seen: Sighting, capability: str) -> tuple[bool, int, int, bool, int, str, int]:
-    """What a reader would look at first: the project's own files before templates, notebooks and tests."""
+    """Return a sort key: the project's own files come before templates, notebooks and tests."""
     stem = PurePosixPath(seen.path).stem.lower()
     weakness = ("", "only in a notebook", "only in an example", "only in tests").index(_weakness(seen.path, capability))
     apart = 3 * is_test(seen.path) + 2 * seen.path.endswith(".ipynb") + ("{{" in seen.path)

@@ -1,4 +1,4 @@
-"""What the answers decide: the levels of two maturity models, and the next steps."""
+"""Turn the answers into the levels of two maturity models, and the next steps."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ ADOPTABLE = ("sklearn.", "xgboost", "lightgbm", "catboost")  # imports of a scri
 
 
 class Reached(NamedTuple):
-    """The level of one model: reached at least, and whether the files decide that it is no higher."""
+    """The level reached in one maturity model, and whether the files show that it is not higher."""
 
     model: str
     level: int
     highest: int
     name: str
     decided: bool
-    needs: tuple[str, ...]  # what the next level asks for and was not found
+    needs: tuple[str, ...]  # what the next level requires and was not found
 
 
 class Step(NamedTuple):
-    """What to do next: for which capability, what to type (empty: nothing), and what to measure it by."""
+    """A next step: its capability, the command (empty: none), and the measure of its success."""
 
     capability: str
     says: str
@@ -35,7 +35,7 @@ class Step(NamedTuple):
 
 
 def levels(answers: dict[str, Answer]) -> list[Reached]:
-    """The level of each model that the answers reach."""
+    """Return the level that the answers reach in each maturity model."""
     out = []
     for model, rows in LEVELS.items():
         reached, decided, needs = 0, True, tuple[str, ...]()
@@ -51,7 +51,7 @@ def levels(answers: dict[str, Answer]) -> list[Reached]:
 
 
 def steps(evidence: Evidence, answers: dict[str, Answer]) -> list[Step]:
-    """What is missing, the most valuable first; with a command only where it can work."""
+    """Return a step for each missing capability, the most valuable first; with a command only if it can work."""
     is_glue, trains = "glue" in evidence.facts, answers["training"].answer != "not_found"
     commands = _commands(evidence, answers)
     has_run = not is_glue or answers["pipeline"].answer != "hint"
@@ -68,13 +68,13 @@ def steps(evidence: Evidence, answers: dict[str, Answer]) -> list[Step]:
         if has_run or name == "version_control":
             now = evidence.facts.get(name) or (answer.seen.hint if answer.seen is not None else "not found")
             out.append(Step(name, says, commands.get(name, command if is_glue else ""), measure, now))
-        elif name == "pipeline":  # everything else comes of the first run
+        elif name == "pipeline":  # everything else follows from the first run
             out.append(Step(name, "Run the pipeline", "glue run", measure, "not run yet"))
     return out
 
 
 def _commands(evidence: Evidence, answers: dict[str, Answer]) -> dict[str, str]:
-    """What to type in this repository, beyond the commands of glue's own projects."""
+    """Return the commands for this repository, in addition to those for glue's own projects."""
     files, seen = evidence.tree.files, answers["training"].seen
     begin = "" if "version_control" in evidence.found else "git init && "
     out = {"version_control": f'{begin}git add -A && git commit -m "first version"'}
@@ -102,14 +102,14 @@ def _commands(evidence: Evidence, answers: dict[str, Answer]) -> dict[str, str]:
 
 
 def notes(evidence: Evidence) -> list[str]:
-    """What a reader should know of what was not read."""
+    """Return a note on each kind of file that was not read."""
     tree, out = evidence.tree, []
     for paths, problem in (
-        (evidence.unread, "hold no Python or YAML that can be read here"),
+        (evidence.unread, "contain no Python or YAML that can be read here"),
         (tree.unreadable, "cannot be opened"),
     ):
         if paths:
             out.append(f"{len(paths)} files or folders {problem}: {', '.join(map(printable, paths[:5]))}")
     if tree.left_out:
-        out.append(f"{tree.left_out} files beyond the bounds of size and number were not read")
+        out.append(f"{tree.left_out} files beyond the limits of size and number were not read")
     return out

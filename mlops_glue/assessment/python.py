@@ -1,4 +1,4 @@
-"""Which capabilities a Python file or notebook shows, by the libraries that it imports and the names that it uses."""
+"""The capabilities that a Python file or notebook shows, by the libraries it imports and the names it uses."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from mlops_glue import source
 from mlops_glue.assessment.capabilities import USES
 
-MAX_CHARACTERS = 8 << 20  # of Python in all; some 10 s
+MAX_CHARACTERS = 8 << 20  # of Python in total; takes about 10 s
 IMPORT = re.compile(r"\s*(?:from ([\w.]+) )?import ([\w.]+(?: as \w+)?(?:, *[\w.]+(?: as \w+)?)*)\s*(#.*)?$")
 
 
 @dataclass
 class Module:
-    """What one file imports and uses. Comments and strings show nothing."""
+    """The imports and uses of one file. Comments and strings do not count."""
 
     lines: list[str]
     imports: dict[str, int] = field(default_factory=dict)  # dotted name: line
@@ -82,7 +82,7 @@ def _is_unset(value: ast.expr) -> bool:
 
 
 def shown(module: Module) -> Iterator[tuple[str, int, str]]:
-    """Capability, line and name of each use that a rule knows."""
+    """Yield the capability, line and name of each use that matches a rule."""
     imported = {part for name in module.imports for part in _with_parents(name)}
     for name, line, keywords in module.uses:
         for rule in (*USES.get(name.rpartition(".")[2], ()), *USES["*"]):

@@ -1,4 +1,4 @@
-"""Reads a repository for evidence. Nothing in it is run, imported, followed or changed."""
+"""Read a repository for evidence. No code is run or imported, no link is followed, no file is changed."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ SHELL = re.compile(r"(.*/)?([^/]*\.(sh|bash|ps1|mk)|Makefile|justfile|tox\.ini|a
 DOCKERFILE = re.compile(r"(.*/)?(Dockerfile[^/]*|[^/]*\.[Dd]ockerfile|Containerfile)")
 PACKAGE = re.compile(r"""\s*(?:- )?["']?([A-Za-z][\w.-]*)""")
 PINNED = re.compile(r"===?\s*\d[\w.+!-]*\s*([;#\\].*)?$|@ \S+|[\w\]]=\d[\w.]*$")
-TASKS = re.compile(r"(.*/)?(tasks(/\w+)?|noxfile)\.py")  # of invoke or nox
+TASKS = re.compile(r"(.*/)?(tasks(/\w+)?|noxfile)\.py")  # tasks of invoke or nox
 TASK_RUNS = re.compile(r"""\.run\(\s*f?["'](.*?)["']\s*[,)]""")
 
 
 def collect(root: Path) -> Evidence:
-    """Read the files below a folder."""
+    """Read the files in a folder and its subfolders."""
     evidence = Evidence(scan(root, apart=frozenset({"docs", "doc", "site"})))
     if git.is_work_tree(root):
         evidence.see("version_control", ".git/HEAD", 1, "git", "" if git.commit_hash(root, "HEAD") else "no commit yet")
@@ -45,7 +45,7 @@ def collect(root: Path) -> Evidence:
 
 
 def _python(evidence: Evidence, path: str, plain: str) -> int:
-    """Read a script or a notebook; returns its characters."""
+    """Read a script or a notebook; return its number of characters."""
     text = evidence.tree.text(path)
     if text is None:
         return 0
@@ -57,13 +57,13 @@ def _python(evidence: Evidence, path: str, plain: str) -> int:
     lines = text.decode("utf-8", "replace").splitlines() if is_notebook else []
 
     def place(line: int) -> int:
-        """The line of the file; in a notebook, where the line of the cell stands in it."""
+        """Return the line in the file, also for a line of a notebook's cell."""
         return source.line_of(lines, module.lines[line - 1]) if is_notebook else line
 
     evidence.modules[path] = module
     shows = evidence.shows[path] = set()
     for capability, line, name in python.shown(module):
-        if capability not in shows:  # the first place of each
+        if capability not in shows:  # only the first place of each capability
             shows.add(capability)
             evidence.see(capability, path, place(line), name, _doubt(capability, text))
     for name, line in module.imports.items():
@@ -75,7 +75,7 @@ def _python(evidence: Evidence, path: str, plain: str) -> int:
             evidence.see("online_features", path, place(number), "feast materialize")
     for capability, pattern in NAMED:
         if pattern.fullmatch(PurePosixPath(plain).stem.lower()) and not is_test(path) and len(text) > 200:
-            evidence.see(capability, path, 0, "its name", "by its name")
+            evidence.see(capability, path, 0, "its name", "by its name only")
     if TASKS.fullmatch(plain):
         runs = (TASK_RUNS.search(line) for line in module.lines)
         evidence.texts[path] = "\n".join(found[1] if found else "" for found in runs)
@@ -83,11 +83,11 @@ def _python(evidence: Evidence, path: str, plain: str) -> int:
 
 
 def _doubt(capability: str, text: bytes) -> str:
-    return "a schedule, not plainly of a training" if capability == "retraining" and b"train" not in text else ""
+    return "a schedule, perhaps not of training" if capability == "retraining" and b"train" not in text else ""
 
 
 def _text(evidence: Evidence, path: str, plain: str) -> None:
-    """Read a file of settings, of commands, of an image or of dependencies."""
+    """Read a file that has settings, commands, an image or dependencies."""
     rules = [rule for rule in FILES if rule.path.fullmatch(plain)]
     shell, image, needs = SHELL.fullmatch(plain), DOCKERFILE.fullmatch(plain), DEPENDENCIES.fullmatch(plain)
     is_yaml = plain.endswith((".yml", ".yaml"))
@@ -116,15 +116,15 @@ def _text(evidence: Evidence, path: str, plain: str) -> None:
 
 
 def _image(evidence: Evidence, path: str, lines: list[str]) -> None:
-    """An image that starts something; one of CI or of an editor is only what people work in."""
+    """Record an image; a CI image, an editor's image or an image that starts nothing is only a hint."""
     number = next((n for n, line in enumerate(lines, 1) if re.match(r"(?i)\s*(CMD|ENTRYPOINT)\s", line)), 0)
     is_for_work = re.search(r"(?i)(^|[/._-])(devcontainer|ci|\.github|\.circleci|gitpod)([/._-]|$)", path)
-    hint = "an image to work in" if is_for_work else "" if number else "an image that starts nothing"
+    hint = "a development image" if is_for_work else "" if number else "an image that starts nothing"
     evidence.see("container", path, number or 1, "an image", hint)
 
 
 def _dependencies(evidence: Evidence, path: str, lines: list[str]) -> None:
-    """The packages that a file asks for, and how many of them are pinned."""
+    """Record the packages that a file requires, and how many of them are pinned."""
     needed = [(n, line, found[1]) for n, line in enumerate(lines, 1) if (found := PACKAGE.match(line))]
     for number, _, package in needed:
         if hint := HINTS.get(package.lower().replace("_", "-")):

@@ -1,4 +1,4 @@
-"""The files of any repository, and their text: bounded, whatever lies there. No link is followed."""
+"""The files of any repository, and their text, within limits of size and number. No link is followed."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from pathlib import Path, PurePosixPath
 from mlops_glue import files
 from mlops_glue.source import NOTEBOOK_BYTES
 
-FILE_BYTES = 512 << 10  # of one file; a greater one is not text that people wrote
+FILE_BYTES = 512 << 10  # of one file; a larger file is not text that people wrote
 TOTAL_BYTES = 64 << 20
 TEXTS = 20_000  # files that are opened
 FILES = 500_000  # files that are listed
-SKIPPED = {  # what tools keep for themselves, and other people's code
+SKIPPED = {  # folders of tools, and of other people's code
     *(".git", ".hg", ".svn", ".venv", "venv", "virtualenv", "site-packages", "node_modules", "__pycache__", ".eggs"),
     *(".tox", ".nox", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis", ".ipynb_checkpoints", ".glue"),
     *(".terraform", "mlruns", "mlartifacts", "vendor", "third_party", "third-party", "bower_components", ".cache"),
 }
-APART = {"docs", "doc", "examples", "example", "samples", "tutorials"}  # they show what others may do
+APART = {"docs", "doc", "examples", "example", "samples", "tutorials"}  # they show what readers of them may do
 
 
 @dataclass
 class Tree:
-    """The files below a folder, nearest first, and what could not be looked at."""
+    """The files below a folder, nearest first, and what could not be read."""
 
     root: Path
     files: list[str] = field(default_factory=list)  # relative, with slashes
     unreadable: list[str] = field(default_factory=list)
-    left_out: int = 0  # files beyond the bounds
+    left_out: int = 0  # number of files beyond the limits
     opened: int = 0
     read_bytes: int = 0
 
     def text(self, path: str) -> bytes | None:
-        """What is in a file; None where it is binary, too big, cannot be read, or lies beyond the bounds."""
+        """Return the content of a file; None if it is binary, too big, unreadable or beyond the limits."""
         if self.opened >= TEXTS or self.read_bytes >= TOTAL_BYTES:
             self.left_out += 1
             return None
@@ -55,9 +55,9 @@ class Tree:
 
 
 def scan(root: Path, apart: Set[str] = frozenset(APART)) -> Tree:
-    """List the files below a folder, without folders named as one of `apart`.
+    """List the files below a folder, except in folders whose name is in `apart`.
 
-    Links are neither followed nor listed, so a loop of them is none.
+    Links are neither followed nor listed, so a loop of links does no harm.
     """
     tree = Tree(root)
     waiting = deque([""])
@@ -89,13 +89,13 @@ def _is_skipped(name: str, folder: str) -> bool:
 
 
 def printable(path: str) -> str:
-    """A path as one line of text, whatever bytes its name has."""
+    """Return a path as one line of text, whatever bytes its name has."""
     text = path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     return files.one_line(text)
 
 
 def is_test(path: str) -> bool:
-    """Is it a test's file? What tests call is not what the project does."""
+    """Return whether a file belongs to tests: what tests call does not show what the project does."""
     pure = PurePosixPath(path)
     named = pure.name.startswith("test_") or pure.stem.endswith("_test") or pure.name == "conftest.py"
     return named or bool({"tests", "test"} & set(pure.parts[:-1]))

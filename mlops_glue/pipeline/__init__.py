@@ -1,16 +1,16 @@
 """The pure stages, in reading order: ingest, validate, featurize, split, train, evaluate, package.
 
-To add one, see `stages`: a function in a module of its name, and an entry with its deps, params and outs; its files
-are named in `layout`. `dvc_yaml` writes the entry; a `dvc.lock` that lacks it is a first run of that stage alone.
-`FORMAT` in `stages` is raised where an output of a stage changes. A release changes `__version__`, and by that
-`up_to_date` asks DVC once; while you develop, `rm .glue/unchanged.json` does.
+To add a stage, see `stages`: it needs a function in a module of the same name, and an entry with its deps, params and
+outs; `layout` names its files. `dvc_yaml` writes the entry. If `dvc.lock` lacks it, only that stage runs. Raise
+`FORMAT` in `stages` if an output of a stage changes. A release changes `__version__`, so that `up_to_date` asks DVC
+once; during development, `rm .glue/unchanged.json` has the same effect.
 
-How a run reports: `adapters.dvc.reproduce` calls an event as each stage begins and ends; `session.Recorder` keeps it
-for `last_run.json` and passes it on; `commands.run` passes `console.stage`, which alone prints (a spinner on a
-terminal until the line is there; the line alone elsewhere; under GitHub Actions `delivery.run` puts those of DVC's
-stages into one fold). What follows the pipeline reports by `session.staged`.
+How a run reports: `adapters.dvc.reproduce` sends an event when a stage starts and ends; `session.Recorder` keeps it
+for `last_run.json` and passes it on; `commands.run` passes `console.stage`, the only function that prints (on a
+terminal a spinner, then the line; elsewhere only the line; under GitHub Actions `delivery.run` folds the lines of
+DVC's stages into one group). The steps after the pipeline report through `session.staged`.
 
-What decides: the kind of a column in `profile` and `featurize`; the rows of the holdout in `split`; ONNX or skops in
-`package`; whether anything is to be done in `up_to_date` (asked by a run without options alone); which older rows a
-retraining keeps in `older_rows`.
+Where decisions are made: the kind of a column in `profile` and `featurize`; the rows of the holdout in `split`; ONNX or
+skops in `package`; whether there is anything to do in `up_to_date` (only for a run without options); which older rows
+a retraining keeps in `older_rows`.
 """

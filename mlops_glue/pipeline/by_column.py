@@ -1,6 +1,6 @@
-"""Monotone constraints by the name of a column: the estimator's columns are those of the preprocessing, without names.
+"""Monotonic constraints by column name: the estimator itself sees preprocessed columns without names.
 
-The preprocessing puts the numbers first, in their order and each as one column, so a number keeps its place.
+The preprocessing puts the numbers first, in their order and each as one column, so a number keeps its position.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from mlops_glue.schema import Schema
 from mlops_glue.suggest import did_you_mean
 
 Estimator = Any  # of scikit-learn, which has no types
-PARAMS = ("monotonic_cst", "monotone_constraints")  # of scikit-learn; of XGBoost, LightGBM and CatBoost
-OF_TEXT = ("xgboost.", "catboost.")  # a CatBoost that was given a list cannot be cloned
-FIRST = "number"  # what the part of the preprocessing is called that the numbers go through
+PARAMS = ("monotonic_cst", "monotone_constraints")  # in scikit-learn; in XGBoost, LightGBM and CatBoost
+OF_TEXT = ("xgboost.", "catboost.")  # they take the constraints as text; CatBoost with a list cannot be cloned
+FIRST = "number"  # the name of the preprocessing part for numbers
 
 
 def constraints(model: Estimator) -> dict[str, Any]:
-    """The parameters of an estimator behind glue's preprocessing, or of one inside it, that constrain columns."""
+    """Return the parameters that constrain columns, of an estimator behind glue's preprocessing or a part of it."""
     if not _is_prepared(model):
         return {}
     params = model.get_params(deep=True).items()
-    # text is XGBoost's and CatBoost's own form, which may be shorter than the columns are many
+    # text is XGBoost's and CatBoost's own form, which may have fewer entries than there are columns
     return {name: value for name, value in params if _constrains(name) and not isinstance(value, str | None)}
 
 
 def place(model: Estimator, columns: list[str], width: int) -> None:
-    """Constraints of the columns of features as those of the `width` columns that the preprocessing makes.
+    """Translate constraints on the feature columns to the `width` columns that the preprocessing returns.
 
-    A list may be as long as the numbers are many, or be of other rows, of which fewer or more categories were known.
+    A list may have one entry for each number, or come from other rows, with fewer or more known categories.
     """
     count = len(model.steps[0][1].transformers[0][2])
     params = model.get_params(deep=True)
@@ -51,10 +51,10 @@ def place(model: Estimator, columns: list[str], width: int) -> None:
 
 
 def check(config: Config, schema: Schema, model: Estimator) -> None:
-    """Raise where a constraint is of a column that has no order, or that there is not.
+    """Check that each constraint is on a column that exists and has an order.
 
     Raises:
-        ConfigError: names the column.
+        ConfigError: with the name of the column.
     """
     problems = []
     for name, given in constraints(model).items():
@@ -62,12 +62,12 @@ def check(config: Config, schema: Schema, model: Estimator) -> None:
         where = f"{layout.CONFIG} train.{f'params.{param}' if param in config.train.params else 'estimator'}"
         for column, sign in given.items() if isinstance(given, Mapping) else ():
             if column in schema.text:
-                problems.append(f"{where}: {column!r} is a category, and only a number rises or falls")
+                problems.append(f"{where}: {column!r} is a category, and only a number can rise or fall")
             elif column not in schema.numeric:
                 known = did_you_mean(str(column), schema.numeric)
                 problems.append(f"{where}: no feature {column!r} ({known})")
             elif sign not in (-1, 0, 1):
-                problems.append(f"{where}: of {column!r} it is {sign!r}, and should be 1 (rises), -1 (falls) or 0")
+                problems.append(f"{where}: {column!r} must be 1 (rises), -1 (falls) or 0, not {sign!r}")
     if problems:
         raise ConfigError(problems)
 
@@ -77,7 +77,7 @@ def _constrains(name: str) -> bool:
 
 
 def _is_prepared(model: Estimator) -> bool:
-    """Does glue's own preprocessing come first, and does it take numbers?"""
+    """Return whether glue's own preprocessing comes first, and has numbers."""
     if [name for name, _ in getattr(model, "steps", [])] != ["prepare", "estimator"]:
         return False
     parts = getattr(model.steps[0][1], "transformers", [])

@@ -1,4 +1,4 @@
-"""What kind of estimator a class is, known by its import path."""
+"""The kind of an estimator's class, by its import path."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import importlib
 
 
 def kind_of_class(path: str) -> str | None:
-    """`classifier` or `regressor`, by an estimator's class, or its name where it is not installed; None: neither."""
+    """Return `classifier` or `regressor` by the class, or by its name if it is not installed; None if neither."""
     from sklearn.base import ClassifierMixin, RegressorMixin
 
     module, _, name = path.rpartition(".")
@@ -16,10 +16,10 @@ def kind_of_class(path: str) -> str | None:
         return next((kind for kind in ("classifier", "regressor") if name.lower().endswith(kind)), None)
     kinds = {"classifier": ClassifierMixin, "regressor": RegressorMixin}
     of = [kind for kind, base in kinds.items() if isinstance(made, type) and issubclass(made, base)]
-    return of[0] if len(of) == 1 else getattr(made, "_estimator_type", None)  # CatBoost's have no such base
+    return of[0] if len(of) == 1 else getattr(made, "_estimator_type", None)  # CatBoost's classes have no such base
 
 
 def unfit_kind(path: str, task: str | None) -> str | None:
-    """The kind of an estimator's class, where it is not the one that the task needs."""
+    """Return the kind of an estimator's class if it does not fit the task, else None."""
     kind = kind_of_class(path)
     return kind if task is not None and kind is not None and (kind == "regressor") != (task == "regression") else None

@@ -1,4 +1,4 @@
-"""Weights of the classes, which are a parameter of the estimator: by label, whatever the estimator is fitted on."""
+"""Class weights, a parameter of the estimator: given by label, even if the estimator is fitted on class indices."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from mlops_glue.schema import Schema
 from mlops_glue.suggest import did_you_mean
 
 Estimator = Any  # of scikit-learn, which has no types
-PARAMS = ("class_weight", "class_weights")  # of scikit-learn and LightGBM; of CatBoost
-UNKNOWN = {  # what a library takes without a word, and does not know
+PARAMS = ("class_weight", "class_weights")  # in scikit-learn and LightGBM; in CatBoost
+UNKNOWN = {  # parameters that a library accepts silently, but ignores
     "xgboost": (*PARAMS, "auto_class_weights", "is_unbalance"),
     "lightgbm": ("class_weights", "auto_class_weights"),
 }
 
 
 def check(config: Config, schema: Schema, estimator: Estimator) -> None:
-    """Raise where an estimator would ignore weights of classes, or one is of a class that there is not.
+    """Check that the estimator does not ignore class weights, and that each weight is for an existing class.
 
     Raises:
-        ConfigError: says what it takes instead, or which classes there are.
+        ConfigError: with what the estimator takes instead, or with the classes.
     """
     for param in PARAMS:
         given, labels = config.train.params.get(param), schema.labels or []
@@ -40,17 +40,15 @@ def check(config: Config, schema: Schema, estimator: Estimator) -> None:
     if of == "lightgbm":
         hint = "class_weight: balanced, or {LABEL: WEIGHT}"
     elif schema.task == "binary":
-        hint = (
-            "scale_pos_weight: how often the class that sorts first is there for each row of the other; or train.weight"
-        )
+        hint = "scale_pos_weight: the rows of the class that sorts first divided by the other's; or train.weight"
     else:
         hint = "train: {weight: COLUMN}, a column of the labels' table with the weight of each row"
-    problem = f"{layout.CONFIG} train.params.{ignored[0]}: {type(estimator).__name__} does not know it"
+    problem = f"{layout.CONFIG} train.params.{ignored[0]}: {type(estimator).__name__} ignores it"
     raise ConfigError([problem], hint=hint)
 
 
 def by_index(estimator: Estimator, labels: list[Any]) -> None:
-    """Let weights that an unfitted estimator, or one inside it, has by label be by the label's index in `labels`."""
+    """Replace the labels of class weights, in an unfitted estimator and its parts, by their indices in `labels`."""
     index = {label: at for at, label in enumerate(labels)}
     for name, given in estimator.get_params(deep=True).items():
         if name.rpartition("__")[2] in PARAMS and isinstance(given, Mapping) and index.keys() >= given.keys():

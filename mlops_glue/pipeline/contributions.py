@@ -1,4 +1,4 @@
-"""How far each column moves the answer, on average of some rows of the holdout: the picture of `glue explain`."""
+"""How far each column moves the prediction, averaged over rows of the holdout: the plot of `glue explain`."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Columns(Protocol):
     def __getitem__(self, name: str) -> pa.ChunkedArray: ...
 
 
-ROWS = 60  # of the holdout: as many rows to score as the importances of a thousand rows have, three times over
-ROWS_OF_MANY = 20  # where there are more than MANY columns, whose importances are found once
+ROWS = 60  # of the holdout: as many rows to score as for importances of a thousand rows with three repeats
+ROWS_OF_MANY = 20  # with more than MANY columns, for which importances have one repeat
 MANY, MAX_COLUMNS = 50, 200
 Array = np.ndarray[Any, Any]
 
@@ -33,13 +33,13 @@ Array = np.ndarray[Any, Any]
 def contributions_of(
     schema: Schema, model: Any, learned: Columns, held: pd.DataFrame, seed: int
 ) -> Contributions | None:
-    """The mean of |contribution| by column, the greatest first; None for too many columns.
+    """Return the mean of |contribution| by column, the largest first; None for too many columns.
 
     Args:
         schema: of the rows, with its decision.
         model: the fitted estimator.
-        learned: encoded training rows, each column of which is read when it is asked for; some are the background.
-        held: encoded rows of the holdout; evenly spaced ones are explained.
+        learned: encoded training rows, whose columns are read on access; some of the rows are the background.
+        held: encoded rows of the holdout; evenly spaced rows are explained.
         seed: of the background and of the orders of the columns.
     """
     if not 0 < held.shape[1] <= MAX_COLUMNS:

@@ -1,4 +1,4 @@
-"""A fitted scikit-learn model that glue did not train, as a bundle: what it takes by its MLflow signature, as ONNX."""
+"""Convert a fitted scikit-learn model that glue did not train into a bundle: as ONNX, with its MLflow signature."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mlops_glue.scoring import Bundle
 if TYPE_CHECKING:
     import pandas as pd
 
-KINDS: dict[str, tuple[Kind, str]] = {  # of MLflow's types: kind and Arrow's name
+KINDS: dict[str, tuple[Kind, str]] = {  # by MLflow's type: kind and Arrow's name
     "double": ("number", "double"),
     "float": ("number", "float"),
     "integer": ("number", "int32"),
@@ -33,12 +33,12 @@ KINDS: dict[str, tuple[Kind, str]] = {  # of MLflow's types: kind and Arrow's na
 def convert(
     model: Any, signature: dict[str, Any] | None, rows: pd.DataFrame, folder: Path, *, watched: bool = False
 ) -> Parity:
-    """Write the bundle into an empty folder, and prove on the rows that it says what the model says; returns the proof.
+    """Write the bundle into an empty folder, prove on the rows that it predicts what the model does, return the proof.
 
-    The rows have the model's columns. With `watched` `glue monitor` may compare others with them.
+    The rows have the model's columns. With `watched`, they become the reference of `glue monitor`.
 
     Raises:
-        DataError: the model is of a kind that cannot be served.
+        DataError: this kind of model cannot be served.
         CheckFailed: the ONNX form is not faithful.
         ToolError: ONNX cannot express the model.
     """
@@ -47,22 +47,22 @@ def convert(
     columns = _columns(model, signature, rows)
     labels = np.asarray(model.classes_).tolist() if hasattr(model, "classes_") else None
     if labels is not None and not hasattr(model, "predict_proba"):
-        raise DataError(f"{type(model).__name__}: gives no probabilities", hint="a classifier with predict_proba")
+        raise DataError(f"{type(model).__name__}: returns no probabilities", hint="use a classifier with predict_proba")
     of_one = hasattr(model, "predict") and not (labels and isinstance(labels[0], list))
     frame = _typed(rows, columns)
     if not of_one or np.size(model.predict(frame.head(1))) != 1:
-        raise DataError(f"{type(model).__name__}: is no classifier or regressor of one target")
+        raise DataError(f"{type(model).__name__}: is not a classifier or regressor with one target")
     task = "regression" if labels is None else "binary" if len(labels) == 2 else "multiclass"
     schema = Schema(task, "target", columns, labels)
     made = skl2onnx.export(_by_position(model, list(frame.columns), schema), len(schema.numeric), len(schema.text))
     parity: Parity = {**compare(model, made, schema, frame), "format": "onnx", "adopted": True}
     if not parity["faithful"]:
-        raise CheckFailed(f"the ONNX form is not faithful, and so is not served: {parity['reason']}")
+        raise CheckFailed(f"the ONNX form is not faithful, so it cannot be served: {parity['reason']}")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "model.onnx").write_bytes(made)
     example = json.loads(frame.head(3).to_json(orient="records"))
     describe_bundle(folder, schema, parity, example, probabilities=True)
-    if watched:  # the rows stand for those of training and of the holdout
+    if watched:  # the rows serve as training rows and as holdout
         raw = pa.Table.from_pandas(frame, preserve_index=False)
         scored = Bundle(folder).scored(raw, raw).take(tables.evenly_spaced(raw.num_rows, reference.SAMPLE_ROWS))
         names = (pa.array([part] * scored.num_rows) for part in ("train", "test"))
@@ -72,28 +72,32 @@ def convert(
 
 
 def _columns(model: Any, signature: dict[str, Any] | None, rows: pd.DataFrame) -> list[Column]:
-    """By the signature, else by what it was fitted on; of an array, numbers that are named as its rows are."""
+    """Return the columns by the signature, else by what the model was fitted on.
+
+    For an array they are numbers with the names in `rows`.
+    """
     listed = json.loads(signature["inputs"]) if signature and signature.get("inputs") else []
     if not listed:
         return _of_rows(model, rows)
     if listed[0]["type"] == "tensor":
         kind = listed[0]["tensor-spec"]["dtype"]
         if not kind.startswith(("float", "int", "uint")):
-            raise DataError(f"the signature has a tensor of {kind}: only numbers are taken")
+            raise DataError(f"the signature has a tensor of {kind}, and only numbers are supported")
         return [Column(name, "number", "double", nullable=False) for name in rows.columns]
     odd = next((entry for entry in listed if entry["type"] not in KINDS), None)
     if odd is not None:
-        raise DataError(f"column {odd['name']!r} is a {odd['type']}", hint=f"taken are {', '.join(KINDS)}")
+        problem = f"column {odd['name']!r} has type {odd['type']}, which is not supported"
+        raise DataError(problem, hint=f"supported types: {', '.join(KINDS)}")
     lacking = next((entry["name"] for entry in listed if entry["name"] not in rows.columns), None)
     if lacking is not None:
-        raise DataError(f"the rows to prove it on have no column {lacking!r}, which the signature has")
-    # only numbers: where text was null the model was given None, and ONNX has the empty string only
+        raise DataError(f"the sample rows have no column {lacking!r}, which the signature has")
+    # only numbers: the model received None for null text, and ONNX only has the empty string
     nullable = {entry["name"] for entry in listed if entry["type"] == "double" and not entry.get("required", True)}
     return [Column(e["name"], *KINDS[e["type"]], nullable=e["name"] in nullable) for e in listed]
 
 
 def _of_rows(model: Any, rows: pd.DataFrame) -> list[Column]:
-    """Of a model without a signature: what it was fitted on by name, of the types that the rows have.
+    """Return the columns of a model without a signature: the names it was fitted on, with the types of the rows.
 
     Raises:
         DataError: it was fitted on an array of another width, or on columns that the rows lack.
@@ -107,11 +111,11 @@ def _of_rows(model: Any, rows: pd.DataFrame) -> list[Column]:
             problem = (
                 f"the model has no signature, and was fitted on {width or 'an unknown number of'} columns without names"
             )
-            raise DataError(problem, hint="--data TABLE, whose first columns are those in their order")
+            raise DataError(problem, hint="--data TABLE, a table that starts with these columns in the same order")
         names = rows.columns
     lacking = next((name for name in names if name not in rows.columns), None)
     if lacking is not None:
-        raise DataError(f"the rows to prove it on have no column {lacking!r}, which the model was fitted on")
+        raise DataError(f"the sample rows have no column {lacking!r}, which the model was fitted on")
 
     def kind(values: Any) -> str:
         return "boolean" if types.is_bool_dtype(values) else "double" if types.is_numeric_dtype(values) else "string"
@@ -120,28 +124,28 @@ def _of_rows(model: Any, rows: pd.DataFrame) -> list[Column]:
 
 
 def _typed(rows: pd.DataFrame, columns: list[Column]) -> pd.DataFrame:
-    """The columns of the model in its order; rows without a null where none is taken."""
+    """Return the model's columns in its order, without rows that have a null where the model takes none."""
     frame = rows[[column.name for column in columns]]
     frame = frame.dropna(subset=[column.name for column in columns if not column.nullable]).reset_index(drop=True)
     if frame.empty:
-        raise DataError("no row is left to prove it on: each has a null where the signature takes none")
+        raise DataError("no sample row is left: each has a null where the signature allows none")
     for column in columns:
         kind = {"int": "int64", "bool": "bool"}.get(column.dtype.rstrip("0123456789"), "float64")
         try:
             given = frame[column.name]
             frame[column.name] = given.map(str) if column.kind == "category" else given.astype(np.dtype(kind))
         except (ValueError, TypeError):
-            raise DataError(f"column {column.name!r} holds what is no {column.dtype}") from None
+            raise DataError(f"column {column.name!r} has values that are not {column.dtype}") from None
     return frame
 
 
 def _by_position(model: Any, names: list[str], schema: Schema) -> Any:
-    """A copy whose column transformer finds its columns by their place among what ONNX is given: numbers, then text."""
+    """Return a copy whose column transformer finds its columns by position in ONNX's inputs: numbers, then text."""
     order = [*schema.numeric, *schema.text]
     first = model.steps[0][1] if hasattr(model, "steps") else model
     if not hasattr(first, "transformers_"):
         if schema.numeric and schema.text:
-            raise DataError("the model takes numbers and text, and no ColumnTransformer comes first to tell them apart")
+            raise DataError("the model takes numbers and text, but its first step is not a ColumnTransformer")
         return model
     made = copy.deepcopy(model)
     first = made.steps[0][1] if hasattr(made, "steps") else made
@@ -150,11 +154,12 @@ def _by_position(model: Any, names: list[str], schema: Schema) -> Any:
 
 
 def _places(which: Any, names: list[str], order: list[str]) -> list[int]:
-    """The places of columns that a ColumnTransformer has by name, by place, as a slice of either, or as a mask."""
+    """Return the positions of columns that a ColumnTransformer has by name, position, slice or mask."""
     import pandas as pd
 
     if isinstance(which, str):
-        raise DataError(f"a ColumnTransformer gives column {which!r} alone, not in a list", hint=f"[{which!r}]")
+        problem = f"a ColumnTransformer names column {which!r} as text, not in a list"
+        raise DataError(problem, hint=f"use a list: [{which!r}]")
     columns = pd.DataFrame(columns=names)
     try:
         chosen = columns.iloc[:, which]

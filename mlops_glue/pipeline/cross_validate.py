@@ -1,4 +1,4 @@
-"""Cross-validation of the estimator on the training rows alone: what `glue tune` compares parameters by."""
+"""Cross-validate the estimator on the training rows only: `glue tune` compares parameters in this way."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mlops_glue.config import Config
 from mlops_glue.errors import ConfigError, GlueError, StageError, brief
 from mlops_glue.paired import Outcome
 from mlops_glue.pipeline.execute import isolated, set_seeds
-from mlops_glue.pipeline.fitting import Beside
+from mlops_glue.pipeline.fitting import FitContext
 from mlops_glue.pipeline.outcome import outcome
 from mlops_glue.pipeline.split import folds, training_rows
 from mlops_glue.pipeline.threads import threads_for
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Array = np.ndarray[Any, Any]
-Fold = tuple[Array, Array]  # numbers of the rows that are trained on, and of those that are predicted
-Run = Callable[[Iterable[tuple[Config, int]]], Iterator[Outcome]]  # `predicted`, wherever that is
+Fold = tuple[Array, Array]  # numbers of the rows to train on, and of the rows to predict
+Run = Callable[[Iterable[tuple[Config, int]]], Iterator[Outcome]]  # runs `predicted`, here or elsewhere
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Rows:
     Attributes:
         features: a frame of shape (rows, columns).
         target: an array of shape (rows,).
-        schema: of the columns, with the decision, where `glue.yaml` gives one.
+        schema: of the columns, with the decision rule if `glue.yaml` sets one.
     """
 
     table: pa.Table
@@ -48,10 +48,10 @@ class Rows:
 
 
 def read(config: Config, root: Path) -> Rows:
-    """What stage train learns from.
+    """Return the rows that stage train learns from.
 
     Raises:
-        ConfigError: the model is a file, which nothing trains again without a part of the rows.
+        ConfigError: the model is a file, which cannot be trained again on a part of the rows.
     """
     if config.train.onnx_file is not None:
         raise ConfigError(
@@ -65,29 +65,29 @@ def read(config: Config, root: Path) -> Rows:
 
 
 def folds_of(config: Config, rows: Rows, seed: int) -> list[Fold]:
-    """As many folds of the rows as `tune.folds` says."""
+    """Return `tune.folds` folds of the rows."""
     classes = rows.schema.labels is not None
     return folds(config, rows.table, rows.target, config.tune.folds, seed, classes=classes)
 
 
 def with_params(config: Config, params: dict[str, Any]) -> Config:
-    """The configuration with parameters of the estimator over its own."""
+    """Return the configuration with the estimator's parameters overridden."""
     train = config.train.model_copy(update={"params": {**config.train.params, **params}})
     return config.model_copy(update={"train": train})
 
 
 def predicted(rows: Rows, of: list[Fold], task: tuple[Config, int]) -> Outcome:
-    """Of the fold with a number its truth, and what a model that was trained on the other rows predicts."""
+    """Return the truth of a fold, and the predictions of a model trained on the other rows."""
     config, number = task
     learned, held = of[number]
-    set_seeds(config.train.seed)  # whatever was fitted before, here or on another machine
+    set_seeds(config.train.seed)  # independent of what was fitted before, here or on another machine
     features = rows.features.iloc[learned]
     model, _ = fitted(
         build(config, rows.schema, features),
         features,
         rows.target[learned],
         classes=rows.schema.labels is not None,
-        beside=Beside(config, rows.table),
+        context=FitContext(config, rows.table),
     )
     some = rows.features.iloc[held]
     with threads_for(some):
@@ -96,10 +96,10 @@ def predicted(rows: Rows, of: list[Fold], task: tuple[Config, int]) -> Outcome:
 
 
 def elsewhere(root: Path, rows: Rows, of: list[Fold], task: tuple[Config, int]) -> Outcome:
-    """The same in a process of its own, which finds the project at `root`.
+    """Return `predicted`, computed in a separate process with the project at `root`.
 
     Raises:
-        StageError: it cannot be fitted.
+        StageError: the model cannot be fitted.
     """
     with isolated(root, task[0].train.seed):
         try:
@@ -111,7 +111,7 @@ def elsewhere(root: Path, rows: Rows, of: list[Fold], task: tuple[Config, int]) 
 
 
 def predictions(config: Config, rows: Rows, of: list[Fold], run: Run | None = None) -> Iterator[Outcome]:
-    """For each fold what `predicted` gives: one after the other when it is wanted, or as `run` does it."""
+    """Yield `predicted` for each fold: lazily one after the other, or as `run` does it."""
     run = run or partial(map, partial(predicted, rows, of))
     return run([(config, number) for number in range(len(of))])
 
@@ -119,12 +119,12 @@ def predictions(config: Config, rows: Rows, of: list[Fold], run: Run | None = No
 def scores(
     config: Config, rows: Rows, metric: metrics.Metric, of: list[Fold], run: Run | None = None
 ) -> Iterator[float]:
-    """The metric of each fold."""
+    """Yield the metric of each fold."""
     return (metrics.compute(metric, *found) for found in predictions(config, rows, of, run))
 
 
 def together(outcomes: Iterator[Outcome]) -> Outcome:
-    """The predictions of all folds as those of one model."""
+    """Return the predictions of all folds, joined as if from one model."""
     truth, label, probability = zip(*outcomes, strict=True)
     whole = None if probability[0] is None else np.concatenate(probability)
     return np.concatenate(truth), np.concatenate(label), whole

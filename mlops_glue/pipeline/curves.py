@@ -1,4 +1,4 @@
-"""What curves show of a classifier: ROC, precision and recall, calibration."""
+"""The curves of a classifier: ROC, precision and recall, calibration."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 MAX_POINTS = 300  # of a curve
-ISOTONIC_ROWS = 1000  # from here on the calibration is isotonic
+ISOTONIC_ROWS = 1000  # with at least this many rows the calibration is isotonic
 MAX_LOGIT = 12.0
 
 
 def curves(truth: Array, probability: Array, classes: int) -> dict[str, dict[int, tuple[Array, Array]]]:
-    """The points of `roc`, `precision_recall` and `calibration` by class index (binary: of class 1), thinned to 300.
+    """Return the points of `roc`, `precision_recall` and `calibration` by class index, thinned to 300.
 
-    Calibration has ten bins of equally many rows. Classes that the holdout lacks have no curve.
+    A binary task has only the curve of class 1. Calibration has ten bins with equal numbers of rows. Classes that the
+    holdout lacks have no curve.
     """
     from sklearn.calibration import calibration_curve
     from sklearn.metrics import precision_recall_curve
@@ -34,7 +35,7 @@ def curves(truth: Array, probability: Array, classes: int) -> dict[str, dict[int
 
 
 def roc(is_it: Array, score: Array) -> tuple[Array, Array] | None:
-    """False and true positive rate at every threshold, thinned to 300; None where all rows are of one class."""
+    """Return false and true positive rate at every threshold, thinned to 300; None if all rows have one class."""
     from sklearn.metrics import roc_curve
 
     if is_it.all() or not is_it.any():
@@ -44,7 +45,7 @@ def roc(is_it: Array, score: Array) -> tuple[Array, Array] | None:
 
 
 def within(error: Array) -> tuple[Array, Array]:
-    """The share of rows by absolute error, thinned to 300 (the REC curve of Bi and Bennett 2003)."""
+    """Return the share of rows by absolute error, thinned to 300 (the REC curve of Bi and Bennett 2003)."""
     size = np.sort(np.abs(error[np.isfinite(error)]))
     scale = float(size[-1]) if len(size) and size[-1] else 1.0  # so that it weighs as much as the share
     across, up = _thin(size / scale, np.arange(1, len(size) + 1) / len(error))
@@ -52,18 +53,18 @@ def within(error: Array) -> tuple[Array, Array]:
 
 
 def by_threshold(truth: Array, score: Array, costs: list[list[float]] | None) -> dict[str, tuple[Array, Array]]:
-    """The points of `precision`, `recall` and, where costs are known, `cost` by threshold, about 300 each.
+    """Return the points of `precision`, `recall` and, if costs are known, `cost` by threshold, about 300 each.
 
-    The truth is of class indices, and the score that of class 1; the cost is the mean of a row.
+    The truth has class indices, and the score is that of class 1; the cost is the mean cost of a row.
     """
     order = np.argsort(-score, kind="stable")
     last = np.append(np.flatnonzero(np.diff(score[order])), len(order) - 1)  # of each run of equal scores
     at, hits = score[order][last], np.cumsum(truth[order])[last]
-    said, positives, rows = last + 1, int(truth.sum()), len(truth)
-    out = {"precision": _thin(at, hits / said), "recall": _thin(at, hits / max(positives, 1))}
+    predicted, positives, rows = last + 1, int(truth.sum()), len(truth)
+    out = {"precision": _thin(at, hits / predicted), "recall": _thin(at, hits / max(positives, 1))}
     if costs is not None:
         (neither, false_positive), (false_negative, both) = costs
-        wrong = said - hits
+        wrong = predicted - hits
         total = both * hits + false_positive * wrong + false_negative * (positives - hits)
         total = total + neither * (rows - positives - wrong)
         span = float(np.ptp(total)) or 1.0  # so that it weighs as much as a share
@@ -73,17 +74,17 @@ def by_threshold(truth: Array, score: Array, costs: list[list[float]] | None) ->
 
 
 def _thin(across: Array, up: Array, most: int = MAX_POINTS) -> tuple[Array, Array]:
-    """Points evenly spaced along the curve, so that a steep part keeps its shape."""
+    """Return points evenly spaced along the curve, so that a steep part keeps its shape."""
     path = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(across)) + np.abs(np.diff(up)))])
     at = np.unique(np.searchsorted(path, np.linspace(0, path[-1], most)))
     return across[at], up[at]
 
 
 def calibration(happened: Array, score: Array) -> tuple[Array, Array]:
-    """Points of the map from a score to the share of rows with that score in which it happened; apply with `np.interp`.
+    """Return points that map a score to the observed share of rows with that score; apply them with `np.interp`.
 
-    From 1,000 rows on isotonic regression (Zadrozny and Elkan 2002), below a sigmoid (Platt 1999), as scikit-learn's
-    guide recommends. Where it always or never happened there is nothing to learn: the score as it is.
+    With at least 1,000 rows it is isotonic regression (Zadrozny and Elkan 2002), with fewer a sigmoid (Platt 1999), as
+    scikit-learn's guide recommends. If it happened always or never, the score stays unchanged.
     """
     from sklearn.isotonic import IsotonicRegression
     from sklearn.linear_model import LogisticRegression

@@ -1,7 +1,7 @@
-"""From which probability on the positive class is said: as `evaluate.decision_threshold` gives it, or has it chosen.
+"""The probability from which the positive class is predicted: given or chosen by `evaluate.decision_threshold`.
 
-It is chosen on the training rows, each predicted by a model that has not seen it; the holdout has no part in it. It
-lies halfway between two neighbouring scores, so that the rounding of float32 moves no row to the other side.
+It is chosen on the training rows, each predicted by a model that has not seen it; the holdout is not used. It is
+halfway between two neighbouring scores, so that float32 rounding moves no row to the other side.
 """
 
 from __future__ import annotations
@@ -22,37 +22,37 @@ from mlops_glue.schema import Decision, Schema
 
 WHERE = f"{measures.WHERE}.decision_threshold"
 MAX_CANDIDATES = 500
-LEAST_GAP = 1e-5  # relative: scores that are closer count as one, which no threshold parts
+LEAST_GAP = 1e-5  # relative: closer scores count as equal, and no threshold separates them
 Array = np.ndarray[Any, Any]
 
 
 def with_decision(config: Config, root: Path, schema: Schema, model: Any) -> Schema:
-    """The schema with the decision that `glue.yaml` asks for, if any.
+    """Return the schema with the decision rule of `glue.yaml`, if it has one.
 
     Raises:
         ConfigError: the task has no such decision.
-        StageError: the model gives no probabilities.
-        CheckFailed: no threshold has the precision, or the recall, that is asked for.
+        StageError: the model returns no probabilities.
+        CheckFailed: no threshold reaches the required precision or recall.
     """
-    asked = config.evaluate.decision_threshold
-    if asked is None:
+    setting = config.evaluate.decision_threshold
+    if setting is None:
         return schema
     measures.check_decision(config, schema.task)
     if not hasattr(model, "predict_proba"):
         raise StageError(
-            f"{kind_of(model)} gives no probabilities, and evaluate.decision_threshold decides by them",
-            hint="train.estimator: one with predict_proba; or remove evaluate.decision_threshold",
+            f"{kind_of(model)} returns no probabilities, which evaluate.decision_threshold needs",
+            hint="use a train.estimator with predict_proba; or remove evaluate.decision_threshold",
         )
     decision = measures.given_decision(config, schema)
-    if decision is None and isinstance(asked, ChosenThreshold):
-        decision = _chosen(config, root, schema, asked)
+    if decision is None and isinstance(setting, ChosenThreshold):
+        decision = _chosen(config, root, schema, setting)
     return replace(schema, decision=decision)
 
 
-def _chosen(config: Config, root: Path, schema: Schema, asked: ChosenThreshold) -> Decision:
-    metric = measures.find(config, schema, root, asked.by, f"{WHERE}.by")
+def _chosen(config: Config, root: Path, schema: Schema, setting: ChosenThreshold) -> Decision:
+    metric = measures.find(config, schema, root, setting.by, f"{WHERE}.by")
     if not metric.of_label:
-        raise ConfigError([f"{WHERE}.by: {asked.by!r} takes the probabilities: no threshold makes it better"])
+        raise ConfigError([f"{WHERE}.by: {setting.by!r} uses the probabilities: no threshold changes it"])
     rows = cross_validate.read(config, root)
     folds = [
         (learned, held)
@@ -62,18 +62,18 @@ def _chosen(config: Config, root: Path, schema: Schema, asked: ChosenThreshold) 
     if not folds:
         raise StageError(f"no fold of the training rows has both classes of {schema.target!r} to learn from")
     truth, _, probability = cross_validate.together(cross_validate.predictions(config, rows, folds))
-    return Decision(asked.words, best(metric, truth, probability, asked), rows=len(truth))
+    return Decision(setting.words, best(metric, truth, probability, setting), rows=len(truth))
 
 
-def best(metric: Metric, truth: Array, probability: Array, asked: ChosenThreshold) -> float:
-    """The threshold whose labels have the best value; of equal ones the highest.
+def best(metric: Metric, truth: Array, probability: Array, setting: ChosenThreshold) -> float:
+    """Return the threshold whose labels have the best value of the metric; the highest of equally good ones.
 
-    Truth is of shape (rows,), of class indices; probabilities are of shape (rows, 2).
+    The truth has class indices, shape (rows,); the probabilities have shape (rows, 2).
 
     Raises:
-        CheckFailed: none has the precision or recall that is asked for, or a value at all.
+        CheckFailed: no threshold reaches the required precision or recall, or has a defined value.
     """
-    limits = {"precision": asked.min_precision, "recall": asked.min_recall}
+    limits = {"precision": setting.min_precision, "recall": setting.min_recall}
     least = {name: limit for name, limit in limits.items() if limit is not None}
     sign, found, nearest = (1 if metric.higher_is_better else -1), [], dict.fromkeys(least, 0.0)
     for threshold in candidates(truth, probability[:, 1]):
@@ -84,23 +84,24 @@ def best(metric: Metric, truth: Array, probability: Array, asked: ChosenThreshol
         if all(shares[name] >= limit for name, limit in least.items()) and not np.isnan(value):
             found.append((value, threshold))
     if not found:
-        why = ", ".join(f"the most is a {name} of {nearest[name]:.4f}" for name in least) or f"{asked.by} has no value"
+        why = ", ".join(f"the highest {name} is {nearest[name]:.4f}" for name in least)
+        why = why or f"{setting.by} is undefined"
         if len(least) == 2 and all(nearest[name] >= limit for name, limit in least.items()):
-            why = "none has both"
-        problem = f"{WHERE}: no threshold has {asked.words} on the training rows: {why}"
-        raise CheckFailed(problem, hint="ask for less, or give a number")
+            why = "no threshold reaches both"
+        problem = f"{WHERE}: no threshold has {setting.words} on the training rows: {why}"
+        raise CheckFailed(problem, hint="require less, or set the threshold to a number")
     return max(found)[1]
 
 
 def candidates(truth: Array, score: Array) -> list[float]:
-    """Thresholds from the lowest to the highest, halfway between neighbouring scores, at most about 500.
+    """Return thresholds in ascending order, halfway between neighbouring scores, at most about 500.
 
-    Only those right below the score of a positive row can be the best, and that above all scores.
+    Only a threshold right below the score of a positive row, or above all scores, can be the best.
     """
     values = np.unique(score[np.isfinite(score)])
     if not len(values):
         return []
-    starts = np.flatnonzero(np.diff(values, prepend=-1.0) > LEAST_GAP * np.abs(values))  # of scores that count as one
+    starts = np.flatnonzero(np.diff(values, prepend=-1.0) > LEAST_GAP * np.abs(values))  # of runs of equal scores
     lows = np.concatenate([[0.0], values[starts[1:] - 1]])
     hits = np.zeros(len(starts), bool)
     hits[np.searchsorted(values[starts], score[(truth == 1) & np.isfinite(score)], side="right") - 1] = True

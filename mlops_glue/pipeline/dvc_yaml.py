@@ -1,4 +1,4 @@
-"""`dvc.yaml`: glue writes its own stages into it from `glue.yaml`; the user's stages and comments stay."""
+"""Write glue's own stages into `dvc.yaml`, from `glue.yaml`; the user's stages and comments stay."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ REPAIR = f"git checkout dvc.yaml, or: {dvc.REGENERATE_STAGES}"
 
 
 def definition(config: Config, root: Path) -> dict[str, dict[str, Any]]:
-    """Glue's own stages, as `dvc.yaml` has them for this config."""
+    """Return glue's own stages, as `dvc.yaml` has them for the config."""
     stages: dict[str, dict[str, Any]] = {}
     for stage in STAGES:
         entry: dict[str, Any] = {"cmd": stage.command, "deps": stage.deps(config, root)}
-        # DVC refuses a parameter that is not in the file; of one that no longer is, see `dvc.dropped`
+        # DVC refuses a parameter that is not in the file; for a removed parameter, see `dvc.dropped`
         params = [key for key in stage.params(config) if is_set(config, key)]
         if params:
             entry["params"] = [{layout.CONFIG: params}]
@@ -38,7 +38,7 @@ def definition(config: Config, root: Path) -> dict[str, dict[str, Any]]:
 
 
 def is_set(config: Config, key: str) -> bool:
-    """Does `glue.yaml` have this dotted key?"""
+    """Return whether `glue.yaml` has a dotted key."""
     node: Any = config
     for part in key.split("."):
         if isinstance(node, dict):
@@ -58,29 +58,29 @@ def sync(config: Config, root: Path) -> None:
 
 
 def stale(config: Config, root: Path) -> str | None:
-    """The text that the file should have; None where it has it."""
+    """Return the text that the file should have; None if it already has it."""
     before, after = _normalised(config, root, _read(root))
     return None if before == after else after
 
 
 def is_current(config: Config, root: Path, base: str | None = None) -> bool:
-    """Is the file what `sync` makes of it, or of the text that it was before?"""
+    """Return whether the file is what `sync` writes, given the file itself or its earlier text `base`."""
     text = _read(root)
     before = None if text is None else dumped(*_parse(text))
     return before == _normalised(config, root, base or text)[1]
 
 
 def check_names(root: Path) -> None:
-    """Check that no stage of the user's has the name of one of glue's.
+    """Check that no stage of the user has the name of one of glue's stages.
 
     Raises:
-        ConfigError: one has, or the file cannot be read.
+        ConfigError: a stage has such a name, or the file cannot be read.
     """
     _parse(_read(root))
 
 
 def check_readable(root: Path) -> None:
-    """Check that no file that says what to run holds both sides of a git merge, and that DVC takes the YAML of ours.
+    """Check that no file of the pipeline contains git conflict markers, and that DVC can read `glue.yaml`.
 
     Raises:
         ConfigError: with the line.
@@ -94,9 +94,9 @@ def check_readable(root: Path) -> None:
 
 
 def name_remote(config: Config, root: Path) -> None:
-    """Let DVC's own config name the remote that `glue.yaml` names, outside its environments.
+    """Write the remote of `glue.yaml`, outside its environments, to DVC's own config.
 
-    A URL out of variables may be secret and differ between clones, so it goes where git does not see it.
+    A URL from variables may be secret and differ between clones, so it is written where git does not see it.
     """
     names = references(config.data.remote)
     if config.data.remote and all(os.environ.get(name) for name in names):
@@ -112,7 +112,7 @@ def _read(root: Path) -> str | None:
 
 
 def _normalised(config: Config, root: Path, text: str | None) -> tuple[str | None, str]:
-    """A text of the file as it is (None where there is none) and as it should be, both formatted alike."""
+    """Return the file's text as it is (None if there is none) and as it should be, both formatted alike."""
     yaml, tree = _parse(text)
     before = None if text is None else dumped(yaml, tree)
     if tree.get("stages") is None:
@@ -122,10 +122,10 @@ def _normalised(config: Config, root: Path, text: str | None) -> tuple[str | Non
 
 
 def _parse(text: str | None) -> tuple[Any, Any]:
-    """The reader and writer of the file, and the tree of a text of it.
+    """Return the reader and writer of the file, and the tree of its text.
 
     Raises:
-        ConfigError: it is no YAML, not of DVC's form, or a stage of the user's has the name of one of glue's.
+        ConfigError: it is not YAML, not in DVC's form, or a stage of the user has the name of one of glue's stages.
     """
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
@@ -144,9 +144,9 @@ def _parse(text: str | None) -> tuple[Any, Any]:
         raise ConfigError([f"dvc.yaml {unknown[0]}: unknown key ({did_you_mean(str(unknown[0]), list(DVC_KEYS))})"])
     entries = tree.get("stages") or {}
     if not isinstance(entries, dict) or not all(isinstance(entry, dict) for entry in entries.values()):
-        raise ConfigError(["dvc.yaml stages: should be a section, and each stage one"], hint=REPAIR)
+        raise ConfigError(["dvc.yaml stages: must be a mapping of stages, each itself a mapping"], hint=REPAIR)
     for name in NAMES:
         if name in entries and not str(entries[name].get("cmd", "")).startswith("glue stage"):
-            hint = "rename your stage, or keep glue's in a folder of its own: glue adopt"
-            raise ConfigError([f"dvc.yaml stages.{name}: the name is glue's own"], hint=hint)
+            hint = "rename your stage, or keep glue's stages in a separate folder: glue adopt"
+            raise ConfigError([f"dvc.yaml stages.{name}: glue uses this name for its own stage"], hint=hint)
     return yaml, tree

@@ -1,4 +1,4 @@
-"""Boosting that ends in time: the rows by which it is seen, and how each library is given them."""
+"""Early stopping of boosting: choose the validation rows, and pass them to each library."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 Estimator = Any  # of scikit-learn, which has no types
 LIBRARIES = ("xgboost", "lightgbm", "catboost")
-ROUNDS = ("early_stopping_rounds", "early_stopping_round")  # what they call them
+ROUNDS = ("early_stopping_rounds", "early_stopping_round")  # the libraries' names of the parameter
 
 
 def library(estimator: Estimator) -> str | None:
-    """Which of the libraries of boosting an estimator is of, or is made from; None: of none."""
+    """Return the boosting library of an estimator, or of its base class; None if it has none."""
     roots = {base.__module__.partition(".")[0] for base in type(estimator).__mro__}
     return next((name for name in LIBRARIES if name in roots), None)
 
 
 def check(config: Config, estimator: Estimator) -> None:
-    """Raise where an unfitted estimator cannot be stopped, or is to be, and there are no rows to see it by.
+    """Check that an unfitted estimator can stop early if configured, and does not try to without validation rows.
 
     Raises:
-        ConfigError: says why, and what can.
+        ConfigError: with the reason, and the estimators that can stop early.
     """
     while hasattr(estimator, "steps"):
         estimator = estimator.steps[-1][1]
@@ -39,30 +39,32 @@ def check(config: Config, estimator: Estimator) -> None:
     if stopping is None:
         given = next((param for param in ROUNDS if config.train.params.get(param) is not None), None)
         if of is not None and given is not None:
-            problem = f"{layout.CONFIG} train.params.{given}: {name} has no rows to see by when to stop"
+            problem = f"{layout.CONFIG} train.params.{given}: {name} has no validation rows for early stopping"
             rounds = config.train.params[given]
-            raise ConfigError([problem], hint=f"instead of it, train: {{early_stopping: {{rounds: {rounds}}}}}")
+            raise ConfigError([problem], hint=f"instead, set train: {{early_stopping: {{rounds: {rounds}}}}}")
         return
     if of is not None:
         return
     where = f"{layout.CONFIG} train.early_stopping"
     if name.startswith("HistGradientBoosting"):
         own = f"early_stopping: true, n_iter_no_change: {stopping.rounds}, validation_fraction: {stopping.share:g}"
-        raise ConfigError([f"{where}: {name} has its own"], hint=f"instead of it, train: {{params: {{{own}}}}}")
+        problem = f"{where}: {name} has its own early stopping"
+        raise ConfigError([problem], hint=f"instead, set train: {{params: {{{own}}}}}")
     if hasattr(estimator, "cv") and hasattr(estimator, "estimator"):
-        problem = f"{where}: {name} hands no rows to see it by to what it holds"
-        raise ConfigError([problem], hint="the boosting as train.estimator itself; glue tune searches with it")
-    raise ConfigError([f"{where}: fit of {name} takes no eval_set"], hint="XGBoost, LightGBM and CatBoost have it")
+        problem = f"{where}: {name} passes no validation rows to the estimator inside it"
+        raise ConfigError([problem], hint="make the boosting itself train.estimator; glue tune searches with it")
+    problem = f"{where}: fit of {name} takes no eval_set"
+    raise ConfigError([problem], hint="use XGBoost, LightGBM or CatBoost")
 
 
 def rows_apart(config: Config, table: pa.Table, target: Array, *, classes: bool) -> Array:
-    """Which rows are not fitted on but tell when to stop, shape (rows,).
+    """Return which rows are used for early stopping and not for the fit, shape (rows,).
 
     Args:
-        config: `split.by` says how they are taken, as the holdout is.
+        config: `split.by` defines how they are chosen, as for the holdout.
         table: glue's own columns of the rows.
         target: of the rows, shape (rows,).
-        classes: is it of classes? A class that would be among the rows apart alone is fitted on.
+        classes: whether the target has classes; rows of a class that would only be set apart are fitted on.
 
     Raises:
         DataError: there are too few rows or entities.
@@ -71,23 +73,23 @@ def rows_apart(config: Config, table: pa.Table, target: Array, *, classes: bool)
     assert stopping is not None
     try:
         apart = set_apart(config, table, target if classes else None, stopping.share)
-    except ValueError:  # of scikit-learn: one side would be empty
+    except ValueError:  # from scikit-learn: one side would be empty
         apart = np.zeros(len(target), bool)
     if classes:
         apart &= np.isin(target, np.unique(target[~apart]))
     if not apart.any() or apart.all():
         what = "entities" if config.split.by == "entity" else "rows"
-        problem = f"train.early_stopping: the {len(target):,} rows for training have too few {what} to set some apart"
-        raise DataError(problem, hint="more rows, or without train.early_stopping")
+        problem = f"train.early_stopping: the {len(target):,} rows for training have too few {what} to set some aside"
+        raise DataError(problem, hint="add rows, or remove train.early_stopping")
     return apart
 
 
 def fit(
     estimator: Estimator, rounds: int, learned: tuple[Any, Array, Array | None], apart: tuple[Any, Array, Array | None]
 ) -> None:
-    """Fit an estimator of `LIBRARIES` on some rows until others are predicted no better for so many rounds.
+    """Fit an estimator of `LIBRARIES` on `learned` until `apart` is predicted no better for `rounds` rounds.
 
-    Both are (features, target, weight or None), the features as the estimator takes them.
+    Both are (features, target, weight or None), with features as the estimator takes them.
     """
     (features, target, weight), (some, truth, heavy) = learned, apart
     of = library(estimator)

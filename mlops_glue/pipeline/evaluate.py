@@ -1,4 +1,4 @@
-"""evaluate: metrics on the holdout with their uncertainty, by slice, against thresholds and the trivial predictor."""
+"""evaluate: metrics on the holdout with intervals, by slice, compared with thresholds and the trivial predictor."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from mlops_glue.schema import Schema
 if TYPE_CHECKING:
     import pandas as pd
 
-MAX_IMPORTANCES = 200  # columns; more would take longer than the training
+MAX_IMPORTANCES = 200  # columns; with more it would take longer than the training
 IMPORTANCE_ROWS = 1000  # of the holdout
-MAX_CELLS = 4_000_000  # of shuffled rows that the model scores together
+MAX_CELLS = 4_000_000  # cells of shuffled rows that the model scores together
 Array = np.ndarray[Any, Any]
 Predicted = tuple[Array, Array, Array | None]  # truth, label and probability, as `metrics` takes them
 
@@ -87,7 +87,7 @@ def evaluate(config: Config, root: Path) -> None:
 
 
 def _where_asked(config: Config, root: Path, schema: Schema, predicted: Predicted, learnt: int) -> Evaluation:
-    """What the report has only where `glue.yaml` asks for it; `learnt` is the number of training rows."""
+    """Return the entries of the report that `glue.yaml` requests; `learnt` is the number of training rows."""
     more: dict[str, Any] = {}
     if config.train.rows is not None and (of := files.read_json(root / layout.SAMPLED)["of"]) > learnt:
         more["sampled_of"] = of
@@ -103,7 +103,7 @@ def _where_asked(config: Config, root: Path, schema: Schema, predicted: Predicte
 
 
 def _drawn(config: Config, schema: Schema, predicted: Predicted, report: Evaluation) -> dict[str, str]:
-    """The plots by name, as SVG."""
+    """Return the plots by name, as SVG."""
     truth, label, probability = predicted
     drawn = plots.of_outcome(schema, truth, label, probability)
     drawn |= plots.of_threshold(schema, measures.costs(config, schema), truth, probability)
@@ -112,7 +112,7 @@ def _drawn(config: Config, schema: Schema, predicted: Predicted, report: Evaluat
 
 
 class _Learned:
-    """The features of the training rows, of which each is read when it is asked for."""
+    """The features of the training rows; each is read on access."""
 
     def __init__(self, config: Config, root: Path) -> None:
         self._config, self._root = config, root
@@ -122,7 +122,7 @@ class _Learned:
 
 
 def _score(metric: metrics.Metric, predicted: Predicted, constant: tuple[Array, Array | None], seed: int) -> Score:
-    """A metric with its interval, and with the trivial predictor's, whose label and probability are `constant`."""
+    """Return a metric with its interval and the trivial predictor's value, whose predictions are `constant`."""
     truth = predicted[0]
     value = metrics.compute(metric, *predicted)
     samples = bootstrap.bootstrap(metric, *predicted, seed)
@@ -131,7 +131,7 @@ def _score(metric: metrics.Metric, predicted: Predicted, constant: tuple[Array, 
 
 
 def _tell_apart(scores: dict[str, Score], known: dict[str, metrics.Metric], definitions: dict[str, str | None]) -> None:
-    """Add what the names alone do not say: what is measured, which way is better, and of how many rows samples are."""
+    """Add what the names alone do not show: the definition, which way is better, and the rows of the samples."""
     for name, score in scores.items():
         if (definition := definitions[name]) is not None:
             score["definition"], score["higher_is_better"] = definition, known[name].higher_is_better
@@ -140,7 +140,7 @@ def _tell_apart(scores: dict[str, Score], known: dict[str, metrics.Metric], defi
 
 
 def _write(root: Path, report: Evaluation, drawn: dict[str, str], decides: str) -> None:
-    """Write the report as JSON and as a page, its numbers, and its plots by name; `decides` is its decision."""
+    """Write the report as JSON and as a page, its numbers, and its plots; `decides` describes its decision rule."""
     files.write_json(root / layout.METRICS, {name: score["value"] for name, score in report["metrics"].items()})
     for name, svg in drawn.items():
         files.write_text(root / layout.PLOTS / f"{name}.svg", svg)
@@ -161,7 +161,7 @@ def _write(root: Path, report: Evaluation, drawn: dict[str, str], decides: str) 
 
 
 def threshold(name: str, limit: Threshold, value: float) -> Limit:
-    """A threshold with the metric's value; NaN meets none, as both comparisons are false."""
+    """Return a threshold with the metric's value; NaN meets no threshold, as both comparisons are false."""
     met = (limit.min is None or value >= limit.min) and (limit.max is None or value <= limit.max)
     return {"metric": name, "value": value, "min": limit.min, "max": limit.max, "met": bool(met)}
 
@@ -174,7 +174,7 @@ def importances_of(
     truth: Array,
     by: tuple[str, metrics.Metric],
 ) -> list[Importance] | None:
-    """Permutation importances (Breiman 2001) by a metric, the greatest first; None for too many columns."""
+    """Return permutation importances (Breiman 2001) by a metric, the largest first; None for too many columns."""
     if features.shape[1] > MAX_IMPORTANCES:
         return None
     name, metric = by
@@ -202,21 +202,21 @@ def importances_of(
 def shuffled_losses(
     features: pd.DataFrame, score: Callable[[pd.DataFrame, int], Array], repeats: int, seed: int, several: int = 1
 ) -> Array:
-    """Mean and standard deviation of the score that is lost where each column is shuffled, shape (columns, 2).
+    """Return mean and standard deviation of the score lost if each column is shuffled, shape (columns, 2).
 
-    The numbers are those of scikit-learn's `permutation_importance`, which asks the model for one permutation at a
-    time: with a thousand rows, most of its time goes to the calls.
+    The numbers equal those of scikit-learn's `permutation_importance`, which scores one permutation at a time: with a
+    thousand rows, most of its time is the overhead of the calls.
 
     Args:
         features: a frame of shape (rows, columns).
-        score: `(frame, copies) -> float array of shape (copies,)`, higher is better; the frame holds that many
+        score: `(frame, copies) -> float array of shape (copies,)`, higher is better; the frame contains `copies`
             copies of the rows, one below the other.
-        repeats: permutations of each column.
+        repeats: number of permutations of each column.
         seed: of the permutations.
-        several: columns that are shuffled for one score.
+        several: number of columns that are shuffled for one call of `score`.
     """
     rows, count = features.shape
-    # scikit-learn draws a seed from the seed
+    # scikit-learn draws its seed from the given seed
     rng = np.random.RandomState(np.random.RandomState(seed).randint(np.iinfo(np.int32).max + 1))
     shuffle, orders = np.arange(rows), [np.arange(rows)]
     for _ in range(repeats):
@@ -238,7 +238,7 @@ def shuffled_losses(
 
 
 def _slices(config: Config, root: Path, names: dict[str, metrics.Metric], predicted: Predicted) -> list[Slice]:
-    """The metrics by value of each slice column."""
+    """Return the metrics by value of each slice column."""
     if not config.evaluate.slices:
         return []
     check_columns(config, {config.data.labels.source: tables.column_names(root / config.rows) or []}, "evaluate")
@@ -260,10 +260,10 @@ def by_value(
     *,
     seed: int,
 ) -> list[Slice]:
-    """The metrics on the rows of each value, in the order of the values; of many those with the most rows.
+    """Return the metrics on the rows of each value, in the order of the values; of many values those with most rows.
 
-    A value is a text, empty for null; truth, label and probability are as `metrics` takes them. The first metric has
-    a 95 % interval, of bootstrap samples that `seed` draws.
+    A value is a text, "" for null; truth, label and probability are as `metrics` takes them. The first metric has a
+    95 % interval from bootstrap samples drawn with `seed`.
     """
     first = next(iter(names))
     out: list[Slice] = []

@@ -1,4 +1,4 @@
-"""`evaluation.json`: what `evaluate` has measured, as every reader of it takes it."""
+"""The format of `evaluation.json`, the result of stage evaluate, for all its readers."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
     from mlops_glue.config import Config
     from mlops_glue.schema import Decision
 
-FILE = "evaluation.json"  # in the folder of the report, and among the artifacts of a version's run
+FILE = "evaluation.json"  # in the report's folder, and an artifact of a version's run
 
 
 class Score(TypedDict):
-    """A metric with its 95 % interval, and that of the trivial predictor; None in the file for what is not defined."""
+    """A metric with its 95 % interval, and the trivial predictor's value; undefined values are null in the file."""
 
     value: float
     low: float
     high: float
     trivial: float
-    definition: NotRequired[str]  # of one that its name alone does not say, as `measures.definition` gives it
-    higher_is_better: NotRequired[bool]  # of the same
-    whole: NotRequired[bool]  # its interval is of samples of all rows, however many there are
+    definition: NotRequired[str]  # from `measures.definition`, if the name alone does not define the metric
+    higher_is_better: NotRequired[bool]  # for such a metric
+    whole: NotRequired[bool]  # its interval comes from samples of all rows, however many there are
 
 
 class Limit(TypedDict):
@@ -48,13 +48,13 @@ class Slice(TypedDict):
     value: str | None
     rows: int
     metrics: dict[str, float]
-    values: int  # how many the column has
-    low: NotRequired[float]  # of the first metric the 95 % interval; a former glue's has none
+    values: int  # number of values of the column
+    low: NotRequired[float]  # the 95 % interval of the first metric; files of older versions of glue have none
     high: NotRequired[float]
 
 
 class Importance(TypedDict):
-    """How much of a metric is lost where a column is shuffled."""
+    """How much a metric worsens if a column is shuffled."""
 
     column: str
     metric: str
@@ -64,16 +64,16 @@ class Importance(TypedDict):
 
 
 class Contributions(TypedDict):
-    """How far each column moves the answer; see `explanation`."""
+    """How far each column moves the prediction; see `explanation`."""
 
-    columns: dict[str, float]  # mean of |contribution|, the greatest first
+    columns: dict[str, float]  # mean of |contribution|, the largest first
     rows: int  # of the holdout
-    gap: float  # how far base and contributions miss the answer, at most
-    holds: bool  # that is no more than rounding makes
+    gap: float  # largest difference between the prediction and base plus contributions
+    holds: bool  # whether the gap is no more than a rounding error
 
 
 class Fresh(TypedDict):
-    """What became of the rows that a retraining added, and of the older ones."""
+    """How a retraining used the rows that it added, and the older rows."""
 
     rows: int
     trained: int
@@ -85,33 +85,33 @@ class Fresh(TypedDict):
 
 
 class Compared(TypedDict):
-    """What folds of the training rows show of both scales."""
+    """The cross-validation of both scales on the training rows."""
 
     metric: str
     folds: int
     log: float
     as_is: float
-    gain: float  # of the logarithm; above 0 is better whichever way the metric runs
+    gain: float  # of the logarithm; above 0 is better for every metric
     low: float
     high: float
     level: float
-    log_sum: float  # the sum of the predictions over that of the truth
+    log_sum: float  # the sum of the predictions divided by the sum of the truth
     as_is_sum: float
 
 
 class Scale(TypedDict):
-    """The scale that was taken, and why."""
+    """The scale of the target, and the reason for it."""
 
     target: str
     asked: str
     taken: str  # log or as_is
-    why: NotRequired[str]  # where the rows leave no choice
+    why: NotRequired[str]  # if the rows leave no choice
     compared: NotRequired[Compared]
-    holdout_sum: NotRequired[float]  # of the holdout, the sum of the predictions over that of the truth
+    holdout_sum: NotRequired[float]  # on the holdout, the sum of the predictions divided by the sum of the truth
 
 
 class Evaluation(TypedDict):
-    """A model on its holdout."""
+    """The evaluation of a model on its holdout."""
 
     project: str
     target: str
@@ -120,28 +120,28 @@ class Evaluation(TypedDict):
     model: str
     split: str
     train_rows: int
-    sampled_of: NotRequired[int]  # how many training rows there were, of which train.rows is a sample
+    sampled_of: NotRequired[int]  # number of training rows from which train.rows was sampled
     rows: int
     metrics: dict[str, Score]
     intervals: dict[str, int]
     thresholds: list[Limit]
     slices: list[Slice]
-    importances: list[Importance] | None  # the greatest first; None: there are too many columns
-    contributions: NotRequired[Contributions | None]  # None: there are too many columns; a former glue's has none
-    leaks: NotRequired[list[str]]  # which of the warnings say that the holdout knows too much; a former glue's has none
+    importances: list[Importance] | None  # the largest first; None: there are too many columns
+    contributions: NotRequired[Contributions | None]  # None: too many columns; absent in files of older versions
+    leaks: NotRequired[list[str]]  # the warnings about leakage; absent in files of older versions
     warnings: list[str]
     fresh: NotRequired[Fresh]
-    scale: NotRequired[Scale]  # of the target, where `train.target` asks for one
-    decision: NotRequired[dict[str, Any]]  # a `schema.Decision`; without one the model's own
+    scale: NotRequired[Scale]  # of the target, if `train.target` requests one
+    decision: NotRequired[dict[str, Any]]  # a `schema.Decision`; without it the model decides
 
 
 def read(folder: Path) -> Evaluation:
-    """The evaluation in a folder."""
+    """Return the evaluation in a folder."""
     return cast(Evaluation, files.read_json(folder / FILE))
 
 
 def higher_is_better(task: str, name: str, score: Mapping[str, Any]) -> bool:
-    """Which way a metric of an evaluation is better, as the evaluation says it or as its name does."""
+    """Return whether higher values of a metric are better, by the evaluation or else by the metric's name."""
     if "higher_is_better" in score:
         return bool(score["higher_is_better"])
     found = metrics.find(task, name)
@@ -149,7 +149,7 @@ def higher_is_better(task: str, name: str, score: Mapping[str, Any]) -> bool:
 
 
 def decision_of(evaluation: Evaluation) -> Decision | None:
-    """What the labels that were measured were decided by."""
+    """Return the decision rule of the evaluated labels; None: the model's own."""
     from mlops_glue.schema import Decision
 
     return Decision(**evaluation["decision"]) if "decision" in evaluation else None
@@ -161,7 +161,7 @@ def write(folder: Path, evaluation: Evaluation) -> None:
 
 
 def slice_values(config: Config, rows: pa.Table) -> dict[str, np.ndarray[Any, Any]]:
-    """The texts of each slice column that these raw rows have, each of shape (rows,); empty for null."""
+    """Return the texts of each slice column that the raw rows have, each of shape (rows,); "" for null."""
     from mlops_glue.parsing import column_as_text
 
     columns = [name for name in dict.fromkeys(config.evaluate.slices) if name in rows.column_names]
@@ -169,23 +169,23 @@ def slice_values(config: Config, rows: pa.Table) -> dict[str, np.ndarray[Any, An
 
 
 def trained_on(report: Mapping[str, Any]) -> str:
-    """How many rows the model was trained on, and of how many they are a sample."""
+    """Return the number of rows that the model was trained on, and the number that they were sampled from."""
     rows, of = report["train_rows"], report.get("sampled_of")
     return f"{rows:,} rows" if of in (None, rows) else f"{rows:,} rows, a sample of {of:,} (train.rows)"
 
 
 def scale_in_words(scale: Mapping[str, Any]) -> str:
-    """The scale of the target and why it was taken, in a sentence."""
+    """Return the scale of the target and the reason for it, as a sentence."""
     log, plain, found = f"log1p({scale['target']})", f"{scale['target']} as it is", scale.get("compared")
     is_log = scale["taken"] == "log"
     taken, other = (log, plain) if is_log else (plain, log)
     text, sums = f"fitted on {taken}", ""
     if found is None:
-        text += f": {scale['why']}" if "why" in scale else ", as train.target asks"
+        text += f": {scale['why']}" if "why" in scale else ", as train.target requests"
     else:
         mine, theirs = (found["log"], found["as_is"]) if is_log else (found["as_is"], found["log"])
         text += (
-            f": in {found['folds']} folds of the training rows {found['metric']} is {_figure(mine)}, and "
+            f": in {found['folds']} folds of the training rows {found['metric']} is {_figure(mine)}, compared with "
             f"{_figure(theirs)} on {other} (the logarithm gains {_figure(found['gain'])}, "
             f"{found['level']:.0%} interval {_figure(found['low'])} to {_figure(found['high'])})"
         )

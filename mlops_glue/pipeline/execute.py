@@ -1,6 +1,6 @@
-"""Run a stage in this process: the project importable, seeds set, and every error one that glue can show.
+"""Run a stage in this process: make the project importable, set the seeds, and turn every error into one glue can show.
 
-It reports nothing: `adapters.dvc.reproduce`, which calls it, does.
+It reports nothing: its caller, `adapters.dvc.reproduce`, does.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ PIPELINE_PACKAGES = {
 
 
 def in_process(config: Config, root: Path) -> dict[str, Callable[[], None]]:
-    """For each stage's command: what runs the stage in this process."""
+    """Return for each stage's command the function that runs the stage in this process."""
     return {stage.command: partial(run_stage, stage, config, root) for stage in STAGES}
 
 
 def variables(config: Config) -> dict[str, str]:
-    """What a stage finds in its environment where it runs in a process of its own: which environment of ours it is."""
+    """Return the environment variables of a stage in a separate process: the name of glue's environment."""
     return {"GLUE_ENV": config.environment} if config.environment else {}
 
 
@@ -41,7 +41,7 @@ def run_stage(stage: Stage, config: Config, root: Path) -> None:
     """Run one stage in this process.
 
     Raises:
-        GlueError: the check said no, or the stage could not do its work.
+        GlueError: a check failed, or the stage did.
     """
     here = Path.cwd()
     os.chdir(root)
@@ -52,7 +52,7 @@ def run_stage(stage: Stage, config: Config, root: Path) -> None:
         raise located(root, error) from error
     except GlueError:
         raise
-    except SystemExit as stop:  # by code of the user's: no stage of glue's exits
+    except SystemExit as stop:  # from the user's code: glue's stages do not exit
         raise StageError(f"stage {stage.name}: sys.exit({stop.code!r}) was called{project_lines(stop, root)}") from stop
     except ImportError as error:
         raise _import_failure(stage.name, error, root) from error
@@ -71,12 +71,12 @@ def isolated(root: Path, seed: int) -> Iterator[None]:
     with importable(root):
         set_seeds(seed)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # train reports those of the estimator
+            warnings.simplefilter("ignore")  # train reports the estimator's warnings
             yield
 
 
 def set_seeds(seed: int) -> None:
-    """Those of Python and of NumPy, which every stage begins with."""
+    """Set the seeds of Python and NumPy, with which every stage starts."""
     import numpy as np
 
     random.seed(seed)
@@ -84,7 +84,7 @@ def set_seeds(seed: int) -> None:
 
 
 def _import_failure(name: str, error: ImportError, root: Path) -> GlueError:
-    """A package of glue's own that is not installed, or what is wrong with an import in the user's code."""
+    """Return the error for a missing package of an extra, or for a failed import in the user's code."""
     package = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
     if package in PIPELINE_PACKAGES and importlib.util.find_spec(package) is None:
         return MissingExtra(package, "pipeline")

@@ -1,4 +1,4 @@
-"""How a large table is held against expectations: by DuckDB where it finds what pandas finds, else column by column."""
+"""Check a large table against expectations: with DuckDB if its results equal those of pandas, else column by column."""
 
 from __future__ import annotations
 
@@ -18,48 +18,48 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 Kind = Any  # pa.DataType, which has no types
-LARGE_BYTES = 256 << 20  # in memory, by the file's footer; a smaller table is one frame
-COUNTED = {"column", "mostly", "severity"}  # the arguments of all that count rows
+LARGE_BYTES = 256 << 20  # in memory, by the file's footer; a smaller table is checked as one frame
+COUNTED = {"column", "mostly", "severity"}  # the arguments of all expectations that count rows
 ENDS = {"min_value", "max_value", "strict_min", "strict_max"}
 
 
 def is_large(path: Path) -> bool:
-    """Is a table too large to be one frame?"""
+    """Return whether a table is too large for one frame."""
     return row_groups.size(path) > LARGE_BYTES
 
 
-def run(validation: Validation, wanted: list[Expectation], path: Path) -> None:
-    """Hold the rows of a Parquet file against expectations, in memory that grows with few of its columns."""
+def run(validation: Validation, listed: list[Expectation], path: Path) -> None:
+    """Check the rows of a Parquet file against expectations, with only a few columns in memory at a time."""
     schema = row_groups.empty(path).schema
     names = schema.names
-    distinct = len({name.casefold() for name in names}) == len(names)  # for DuckDB `a` and `A` are one column
-    counted = [at for at, one in enumerate(wanted) if distinct and in_duckdb(one, schema)]
-    left = set(range(len(wanted))) - set(counted)
+    distinct = len({name.casefold() for name in names}) == len(names)  # in DuckDB `a` and `A` are the same column
+    counted = [at for at, one in enumerate(listed) if distinct and in_duckdb(one, schema)]
+    left = set(range(len(listed))) - set(counted)
     left |= set(validation.run(path, counted)) if counted else set()
     groups: dict[tuple[str, ...], list[int]] = {}
     for at in sorted(left):
-        groups.setdefault(columns_of(wanted[at], names), []).append(at)
+        groups.setdefault(columns_of(listed[at], names), []).append(at)
     for columns, positions in groups.items():
         if len(columns) == len(names):
-            which = ", ".join(dict.fromkeys(kind for at in positions for kind in wanted[at]))
-            log.info(f"{which}: takes the whole table into memory")
+            which = ", ".join(dict.fromkeys(kind for at in positions for kind in listed[at]))
+            log.info(f"{which}: loads the whole table into memory")
         validation.run(tables.to_pandas(tables.read_parquet(path, [*columns])), positions)
-        gc.collect()  # Great Expectations keeps the frame in a circle
+        gc.collect()  # Great Expectations keeps the frame in a reference cycle
 
 
 def columns_of(expectation: Expectation, names: list[str]) -> tuple[str, ...]:
-    """The columns that an expectation is about, in the table's order; all of them where it does not say."""
+    """Return the columns of an expectation, in the table's order; all columns if it does not name them."""
     ((_, kwargs),) = expectation.items()
     given = [value for key, value in kwargs.items() if key.lower().startswith("column")]
-    asked = {name for value in given for name in (value if isinstance(value, list) else [value])}
-    found = tuple(name for name in names if name in asked)
-    return found if found and len(found) == len(asked) and "row_condition" not in kwargs else tuple(names)
+    needed = {name for value in given for name in (value if isinstance(value, list) else [value])}
+    found = tuple(name for name in names if name in needed)
+    return found if found and len(found) == len(needed) and "row_condition" not in kwargs else tuple(names)
 
 
 def in_duckdb(expectation: Expectation, schema: pa.Schema) -> bool:
-    """Does DuckDB come to the verdict and the counts of pandas?
+    """Return whether DuckDB gives the same verdict and counts as pandas.
 
-    Not always: pandas compares float32 as float32, knows types by other names, and says that the sum of nothing is 0.
+    It does not always: pandas compares float32 as float32, has other names for types, and has 0 as the sum of nothing.
     """
     ((kind, kwargs),) = expectation.items()
     rule = RULES.get(kind)
@@ -96,7 +96,7 @@ def _number(kind: Kind, kwargs: dict[str, Any]) -> bool:
 
 
 def _listed(kind: Kind, kwargs: dict[str, Any]) -> bool:
-    """Values of the column's own type."""
+    """Return whether the listed values have the column's own type."""
     values = kwargs.get("value_set")
     if not isinstance(values, list) or not values:
         return False

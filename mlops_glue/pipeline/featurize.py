@@ -1,4 +1,4 @@
-"""featurize: the columns that the model sees, encoded, with the target; one row for each row that has a target."""
+"""featurize: the encoded columns that the model sees, with the target; one row for each row that has a target."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 Array = np.ndarray[Any, Any]
-Read = Callable[..., "pa.Table"]  # the labelled rows of columns, by name
-MAX_CATEGORIES = 1000  # that are listed
+Read = Callable[..., "pa.Table"]  # returns the labelled rows of columns, by name
+MAX_CATEGORIES = 1000  # categories that are listed
 
 
 def featurize(config: Config, root: Path) -> None:
     """Write `features.parquet` (`glue_row`, encoded features, target, weight, entity, timestamp) and `columns.json`.
 
-    A column at a time decides how it is read; the rows are then encoded in pieces.
+    The type of each column is decided one column at a time; then the rows are encoded in pieces.
     """
     labels = config.data.labels
     check_columns(config, {labels.source: row_groups.empty(root / layout.TABLE).column_names}, "features", "train")
@@ -78,7 +78,7 @@ def featurize(config: Config, root: Path) -> None:
 
 
 def _known(target: pa.ChunkedArray) -> Array:
-    """Which rows have a target, shape (rows,)."""
+    """Return which rows have a target, shape (rows,)."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -89,7 +89,7 @@ def _known(target: pa.ChunkedArray) -> Array:
 
 
 class _Facts:
-    """What encoded rows show of their columns, as they come by."""
+    """Collects facts about columns from encoded rows, piece by piece."""
 
     def __init__(self, columns: list[Column]) -> None:
         self._columns = columns
@@ -112,7 +112,7 @@ class _Facts:
                 self._nullable.add(name)
 
     def columns(self) -> list[Column]:
-        """The columns with their categories or ends, and whether they have nulls."""
+        """Return the columns with their categories or limits, and whether they have nulls."""
         return [self._described(column) for column in self._columns]
 
     def _described(self, column: Column) -> Column:
@@ -135,14 +135,14 @@ def _write(
     truth: pa.ChunkedArray,
     read: Read,
 ) -> list[Column]:
-    """Write the encoded rows, with what stands beside them; the columns as the rows show them."""
+    """Write the encoded rows with glue's own columns; return the columns with the facts that the rows show."""
     import pyarrow as pa
 
     source, facts, first, at = config.source, _Facts(schema.columns), 0, 0
     of_target, weight, named = f"target:{schema.target}", None, config.train.weight
     if named is not None:
         weight = weights_of(read(named), named, schema, source.path, np.flatnonzero(known))
-    hint = f"put it right or leave it empty, or list the column under another kind or exclude: {layout.CONFIG} features"
+    hint = f"correct it or leave it empty, or list the column under another kind or exclude: {layout.CONFIG} features"
     when = timestamps_utc(read(*source.timestamps), source.timestamps) if source.timestamps else None
     needed = dict.fromkeys([*(c.name for c in schema.columns), *filter(None, [source.entity])])
     with row_groups.writing(root / layout.FEATURES, combined=True) as file:
@@ -166,7 +166,7 @@ def _write(
 
 
 def _with_features(config: Config, root: Path) -> dict[str, str]:
-    """Write the labels' table with the features of Feast, `joined.parquet`, in pieces; the kind of each of these."""
+    """Write `joined.parquet`, the labels' table with Feast's features, in pieces; return the kind of each feature."""
     import tempfile
 
     from mlops_glue import feature_stores
@@ -188,8 +188,8 @@ def _with_features(config: Config, root: Path) -> dict[str, str]:
         repository = feature_stores.open_repository(config, root, Path(folder))
         features = feast.feature_list(config, root, repository, row_groups.empty(path).schema, times)
         if not repository.exact:
-            unchecked = "not checked whether any is of later than its label"
-            store = f"offline store {repository.offline} does not say when a value that it joins was known"
+            unchecked = "not checked whether a value is later than its label"
+            store = f"offline store {repository.offline} does not return when a joined value was known"
             log.warning("warning: %s: %s", store, unchecked)
         if made:
             clocks = _clocks(repository, features)
@@ -197,8 +197,8 @@ def _with_features(config: Config, root: Path) -> dict[str, str]:
                 up = "../" * len(Path(config.features.repo).parts)
                 file = f"{up}{layout.FEATURE_TABLES}/{next(iter(made))}.parquet"
                 raise ConfigError(
-                    [f"{layout.CONFIG} features.transform: no view of features.use reads a table that it makes"],
-                    hint=f"in {config.features.repo}, of a view's source: path={file!r}",
+                    [f"{layout.CONFIG} features.transform: no view of features.use reads a table that it returns"],
+                    hint=f"in {config.features.repo}, set a view's source to path={file!r}",
                 )
             known = {name: transform.known_at(config, name, table) for name, table in sources.items()}
             transform.check_no_future(function, raw, known, made, clocks)
@@ -210,7 +210,7 @@ def _with_features(config: Config, root: Path) -> dict[str, str]:
 
 
 def _raw(config: Config, name: str, table: pa.Table) -> pd.DataFrame:
-    """A source as the transform gets it: a frame, its clock in UTC."""
+    """Return a source as the transform receives it: a frame, with its timestamp in UTC."""
     import pandas as pd
 
     frame, clock = tables.to_pandas(table), config.data.sources[name].timestamp
@@ -220,7 +220,7 @@ def _raw(config: Config, name: str, table: pa.Table) -> pd.DataFrame:
 
 
 def _clocks(repository: Repository, features: FeatureList) -> dict[str, tuple[list[str], list[str]]]:
-    """Of each table that the transform made and a view reads: its own columns of the keys, and those that say when."""
+    """Return key and timestamp columns of each table that the transform returned and a view reads."""
     found = {}
     for view in features.views:
         if view.path is not None and Path(view.path).parent.as_posix() == layout.FEATURE_TABLES:
@@ -231,7 +231,7 @@ def _clocks(repository: Repository, features: FeatureList) -> dict[str, tuple[li
 
 
 def outputs(target: pa.ChunkedArray, task: str) -> set[str]:
-    """The columns that are written beside rows with what the model says of them."""
+    """Return the columns with predictions that are added to scored rows."""
     labels = [] if task == "regression" else target.unique().to_pylist()
     return {"prediction", *(f"probability_{label}" for label in labels)}
 
@@ -239,9 +239,9 @@ def outputs(target: pa.ChunkedArray, task: str) -> set[str]:
 def choose_columns(
     config: Config, names: list[str], read: Read, joined: dict[str, str], taken: set[str]
 ) -> list[Column]:
-    """The config's lists and what Feast joined, or, where all are empty, every usable column by its inferred kind.
+    """Return the columns of the config's lists and of Feast; if all are empty, every usable column by inferred kind.
 
-    The columns of the table have `names`, and are read one at a time.
+    The table has the columns `names`, which are read one at a time.
 
     Raises:
         ConfigError: a column has one of the names `taken`, which `glue predict` writes.
@@ -256,8 +256,8 @@ def choose_columns(
         kinds = {p.name: p.kind for p in found if p.kind is not None}
     if both := sorted(taken & kinds.keys()):
         raise ConfigError(
-            [f"{layout.CONFIG} features: {both[0]!r} is what glue predict calls a column of its own"],
-            hint="rename the column in the table, or leave it out of features",
+            [f"{layout.CONFIG} features: {both[0]!r} is the name of a column that glue predict writes"],
+            hint="rename the column in the table, or remove it from features",
         )
     columns = []
     for name in names:
@@ -268,7 +268,7 @@ def choose_columns(
 
 
 def column_of(name: str, kind: Kind, values: pa.ChunkedArray, decimal: str) -> Column:
-    """A column as its text is to be read; a warning, where float32 makes two of its numbers equal."""
+    """Return a column with how to read its text; warn if float32 makes two of its numbers equal."""
     import pyarrow as pa
 
     dtype = str(values.type.value_type if pa.types.is_dictionary(values.type) else values.type)
@@ -281,7 +281,7 @@ def column_of(name: str, kind: Kind, values: pa.ChunkedArray, decimal: str) -> C
     try:
         apart = float32_fit(values, None if words is None else parsing.parse_numbers(words, decimal))
     except (ValueError, NotImplementedError):
-        return column  # `encode` will tell
+        return column  # `encode` reports it
     twins = apart.twins or (None if words is None else column_types.equal_numbers(words, decimal))
     if twins is not None:
         log.warning("warning: column %r: %s and %s are equal for the model, as float32", name, *twins)
@@ -289,21 +289,21 @@ def column_of(name: str, kind: Kind, values: pa.ChunkedArray, decimal: str) -> C
 
 
 def as_target(values: pa.ChunkedArray, task: str, name: str) -> pa.ChunkedArray:
-    """Regression: float64. Classes: whole numbers as int64, booleans as they are, all else as text.
+    """Return the target: float64 for regression; for classes whole numbers as int64, booleans, or else text.
 
     Raises:
-        DataError: a regression is asked for, and there are no numbers; or classes have no text.
+        DataError: the task is regression and the values are not numbers; or classes have no text.
     """
     import pyarrow as pa
 
     if task == "regression":
         try:
-            return values.cast(pa.float64(), safe=False)  # of more than 53 bits the nearest
+            return values.cast(pa.float64(), safe=False)  # integers of more than 53 bits become the nearest float
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            held = f"{values.type} ({shown(column_as_text(values, name).unique().to_pylist())})"
+            found = f"{values.type} ({shown(column_as_text(values, name).unique().to_pylist())})"
             raise DataError(
-                f"target {name!r} holds {held}, not numbers, and the task is regression",
-                hint=f"data: {{labels: {{task: multiclass}}}} in {layout.CONFIG}, or make them numbers in the table",
+                f"target {name!r} is {found}, not numbers, and the task is regression",
+                hint=f"data: {{labels: {{task: multiclass}}}} in {layout.CONFIG}, or write numbers in the table",
             ) from None
     if pa.types.is_boolean(values.type):
         return values
@@ -316,7 +316,7 @@ def as_target(values: pa.ChunkedArray, task: str, name: str) -> pa.ChunkedArray:
 
 
 def shown(values: list[Any], most: int = 5) -> str:
-    """The first of some values, for a message."""
+    """Return the first of some values, for a message."""
     return ", ".join(repr(v) for v in values[:most]) + (", …" if len(values) > most else "")
 
 
@@ -325,10 +325,10 @@ def _classes(target: pa.ChunkedArray, task: str, name: str) -> list[Any] | None:
         return None
     classes = sorted(target.unique().to_pylist())
     if len(classes) < 2:
-        raise DataError(f"the target has one class only: {classes[0]!r}", hint="a model needs two to tell apart")
+        raise DataError(f"the target has only one class: {classes[0]!r}", hint="a model needs at least two classes")
     if task == "binary" and len(classes) > 2:
         raise DataError(
-            f"target {name!r} has {len(classes):,} values, and a binary task takes two: {shown(classes)}",
-            hint=f"mend the table, or data: {{labels: {{task: multiclass}}}} in {layout.CONFIG}",
+            f"target {name!r} has {len(classes):,} values, and a binary task has two: {shown(classes)}",
+            hint=f"correct the table, or set data: {{labels: {{task: multiclass}}}} in {layout.CONFIG}",
         )
     return classes

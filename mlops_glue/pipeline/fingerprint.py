@@ -1,4 +1,4 @@
-"""What tells one result of the pipeline from another: the hashes that DVC keeps, and the packages that computed it."""
+"""Identify a result of the pipeline: by DVC's hashes, and by the packages that computed it."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from mlops_glue.pipeline.stages import NAMES, feature_repo, import_paths
 
 
 def fingerprint(root: Path) -> str:
-    """SHA-256 over the `dvc.lock` entries of glue's stages: what was computed, from what, with which parameters.
+    """Return the SHA-256 of the `dvc.lock` entries of glue's stages: outputs, inputs and parameters.
 
-    Of the raw tables the content counts and not the place, which may be another one in each environment.
+    For the raw tables only the content counts, not the path, which may differ between environments.
     """
     return of_lock(dvc.locked(root))
 
 
 def of_lock(stages: Mapping[str, Any]) -> str:
-    """The same of the stages of any `dvc.lock`."""
+    """Return the fingerprint of the stages of any `dvc.lock`."""
     entries = {name: stages.get(name) for name in NAMES}
     if raw := entries[NAMES[0]]:
         entries[NAMES[0]] = {**raw, "deps": sorted(map(_without_place, raw.get("deps", [])))}
@@ -35,12 +35,12 @@ def _without_place(dep: Mapping[str, Any]) -> str:
 
 
 def hashes(root: Path) -> dict[str, str]:
-    """MD5 by path of everything that `dvc.lock` names."""
+    """Return the MD5 of every file that `dvc.lock` names, by path."""
     entries = [e for s in dvc.locked(root).values() for e in (*s.get("deps", []), *s.get("outs", []))]
     return {e["path"]: str(e.get("md5", "")) for e in entries}
 
 
 def packages(config: Config, root: Path) -> dict[str, str]:
-    """The installed versions of the packages that the stages compute with."""
+    """Return the installed versions of the packages that the stages compute with."""
     paths = import_paths(config)
     return versions(paths, code_of(paths, feature_repo(config), root), root)

@@ -1,6 +1,6 @@
-"""What `fit` takes besides features and target: weights of the rows, rows that tell boosting when to stop, folds.
+"""Fit with more than features and target: row weights, validation rows for early stopping, folds of a search.
 
-It reaches the estimators that know it. For the others it is refused before the fit, with the reason.
+They are passed to the estimators that take them. For other estimators they are refused before the fit, with the reason.
 """
 
 from __future__ import annotations
@@ -25,59 +25,59 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 Estimator = Any  # of scikit-learn, which has no types
 WEIGHT = "sample_weight"
-ROUTED = "routed"  # to the steps of pipelines inside, which take it by no name of their own
+ROUTED = "routed"  # passed to the steps of pipelines inside, which cannot take it by name
 
 
 @dataclass(frozen=True)
-class Beside:
-    """What stands beside the features and the target of the training rows.
+class FitContext:
+    """What a fit needs in addition to features and target.
 
     Attributes:
-        config: says what of it `fit` is given.
-        table: of the training rows. A frame of features says by its index which of them it has: 0 is the first.
+        config: defines which of it `fit` receives.
+        table: the training rows. The index of a frame of features has the numbers of its rows, from 0.
     """
 
     config: Config
     table: pa.Table
 
     def of(self, features: pd.DataFrame) -> pa.Table:
-        """The rows of some features, with glue's own columns alone."""
+        """Return glue's own columns for the rows of some features."""
         own = [name for name in self.table.column_names if name in layout.OWN_COLUMNS]
         return self.table.select(own).take(features.index.to_numpy())
 
     def weight(self, features: pd.DataFrame) -> Array | None:
-        """The weight of each row of some features, float64 of shape (rows,); None: all rows weigh the same.
+        """Return the weight of each row of some features, float64 of shape (rows,); None if all weigh the same.
 
         Raises:
-            DataError: all are 0.
+            DataError: all weights are 0.
         """
         column = self.config.train.weight
         if column is None:
             return None
         weight: Array = self.of(features).column(layout.WEIGHT_COLUMN).to_numpy()
         if not (weight > 0).any():
-            raise DataError(f"weight {column!r} is 0 in all {len(weight):,} rows that are to be learned from")
+            raise DataError(f"weight {column!r} is 0 in all {len(weight):,} training rows")
         return weight
 
 
-def fit(model: Estimator, features: pd.DataFrame, target: Array, beside: Beside | None) -> None:
-    """Fit a model, and give it what of `beside` it is to have."""
-    search = None if beside is None else inner_folds.search_in(model)
-    if beside is None or search is None:
-        _fit(model, features, target, beside)
+def fit(model: Estimator, features: pd.DataFrame, target: Array, context: FitContext | None) -> None:
+    """Fit a model with the weights, validation rows and folds of the context."""
+    search = None if context is None else inner_folds.search_in(model)
+    if context is None or search is None:
+        _fit(model, features, target, context)
         return
     given = search.cv
-    search.set_params(cv=inner_folds.as_split(beside.config, beside.of(features), target, search))
+    search.set_params(cv=inner_folds.as_split(context.config, context.of(features), target, search))
     try:
-        _fit(model, features, target, beside)
+        _fit(model, features, target, context)
     finally:
         search.set_params(cv=given)
 
 
-def _fit(model: Estimator, features: pd.DataFrame, target: Array, beside: Beside | None) -> None:
-    weight = None if beside is None else beside.weight(features)
-    if beside is not None and beside.config.train.early_stopping is not None:
-        _fit_until(model, features, target, beside)
+def _fit(model: Estimator, features: pd.DataFrame, target: Array, context: FitContext | None) -> None:
+    weight = None if context is None else context.weight(features)
+    if context is not None and context.config.train.early_stopping is not None:
+        _fit_until(model, features, target, context)
         return
     key = None if weight is None else weight_key(model)
     if key == ROUTED:
@@ -96,26 +96,26 @@ def _fit_all(model: Estimator, features: pd.DataFrame, target: Array, more: dict
     estimator.fit(prepared, target, **{key.removeprefix(f"{name}__"): value for key, value in more.items()})
 
 
-def _fit_until(model: Estimator, features: pd.DataFrame, target: Array, beside: Beside) -> None:
-    """Fit all of a model on most of the rows; the others tell its boosting when to stop."""
+def _fit_until(model: Estimator, features: pd.DataFrame, target: Array, context: FitContext) -> None:
+    """Fit a whole model on most of the rows; the others are for early stopping."""
     from sklearn.base import clone
     from sklearn.ensemble import VotingClassifier
     from sklearn.frozen import FrozenEstimator
 
-    stopping = beside.config.train.early_stopping
+    stopping = context.config.train.early_stopping
     assert stopping is not None
     last = model.steps[-1][1] if hasattr(model, "steps") else model
     classes = hasattr(last, "predict_proba")
-    apart = early_stopping.rows_apart(beside.config, beside.of(features), target, classes=classes)
+    apart = early_stopping.rows_apart(context.config, context.of(features), target, classes=classes)
     rest = features[~apart]
     learned = _prepared(model, rest, target[~apart])
     seen = model[:-1].transform(features[apart]) if len(getattr(model, "steps", [])) > 1 else features[apart]
-    weights = beside.weight(rest), beside.weight(features[apart])
+    weights = context.weight(rest), context.weight(features[apart])
     if not isinstance(last, VotingClassifier):
         rows = (learned, target[~apart], weights[0]), (seen, target[apart], weights[1])
         early_stopping.fit(last, stopping.rounds, *rows)
         return
-    # a vote of one, which encodes the labels, hands no rows to see it by on
+    # a vote of one model, which encodes the labels, passes no validation rows on
     name, inner = last.estimators[0][0], clone(last.estimators[0][1])
     index = np.searchsorted(np.unique(target[~apart]), target)
     rows = (learned, index[~apart], weights[0]), (seen, index[apart], weights[1])
@@ -127,22 +127,22 @@ def _fit_until(model: Estimator, features: pd.DataFrame, target: Array, beside: 
 
 
 def _prepared(model: Estimator, features: pd.DataFrame, target: Array) -> Any:
-    """What the last step of a model is fitted on, after the others were."""
+    """Fit all steps of a model but the last; return the features for the last step."""
     if len(getattr(model, "steps", [])) < 2:
         return features
     before = model[:-1]
     prepared = before.fit_transform(features, target)
-    model.steps[:-1] = before.steps  # with a memory they are others
+    model.steps[:-1] = before.steps  # with `memory` the fitted steps are other objects
     if by_column.constraints(model):
         by_column.place(model, list(features.columns), prepared.shape[1])
     return prepared
 
 
 def check(config: Config, model: Estimator) -> None:
-    """Raise where an unfitted model cannot take what `train` in `glue.yaml` asks for.
+    """Check that an unfitted model can take what `train` in `glue.yaml` configures.
 
     Raises:
-        ConfigError: says why it cannot.
+        ConfigError: with the reason why it cannot.
     """
     early_stopping.check(config, model)
     if config.train.weight is not None:
@@ -150,12 +150,12 @@ def check(config: Config, model: Estimator) -> None:
 
 
 def weight_key(model: Estimator) -> str:
-    """The argument of `fit` that takes the weights: `sample_weight`, through a pipeline `step__sample_weight`.
+    """Return the argument of `fit` that takes the weights: `sample_weight`, or `step__sample_weight` for a pipeline.
 
-    Where one estimator holds another, both have to take it. `ROUTED` stands for what `weight_routing` brings there.
+    If one estimator contains another, both have to take it. `ROUTED` means that `weight_routing` passes it on.
 
     Raises:
-        ConfigError: it takes none.
+        ConfigError: the model takes no weights.
     """
     from sklearn.compose import TransformedTargetRegressor
     from sklearn.ensemble import (
@@ -171,7 +171,7 @@ def weight_key(model: Estimator) -> str:
     if hasattr(model, "steps"):
         sampler = next((step for _, step in model.steps if hasattr(step, "fit_resample")), None)
         if sampler is not None:
-            raise _refused(f"{_name(sampler)} makes other rows, which have no weights")
+            raise _refused(f"{_name(sampler)} resamples the rows, and the new rows have no weights")
         name, last = model.steps[-1]
         return _through(name, weight_key(last))
     if is_search(model):
@@ -184,7 +184,7 @@ def weight_key(model: Estimator) -> str:
         return _of_all(model, [*parts, getattr(model, "final_estimator", None)])
     if not has_fit_parameter(model, WEIGHT):
         raise _refused(f"fit of {_name(model)} takes no {WEIGHT}")
-    draws = isinstance(model, BaggingClassifier | BaggingRegressor)  # rows, by their weights
+    draws = isinstance(model, BaggingClassifier | BaggingRegressor)  # draw rows by their weights
     return WEIGHT if draws else _of_all(model, [getattr(model, "estimator", None)])
 
 
@@ -193,26 +193,26 @@ def _through(step: str, key: str) -> str:
 
 
 def is_search(model: Estimator) -> bool:
-    """Is it a search for parameters, such as `GridSearchCV`, unfitted or fitted?"""
+    """Return whether a model is a parameter search such as `GridSearchCV`, unfitted or fitted."""
     from sklearn.model_selection import GridSearchCV
 
     return isinstance(model, GridSearchCV.__base__)
 
 
 def _of_all(model: Estimator, parts: list[Estimator]) -> str:
-    """What the parts take, where that is `sample_weight`: it is handed to them by this name; else `ROUTED`."""
+    """Return `sample_weight` if all parts take it under this name, as the model passes it on; else `ROUTED`."""
     others = [part for part in parts if hasattr(part, "fit") and weight_key(part) != WEIGHT]
     if not others:
         return WEIGHT
     if not weight_routing.can_reach(model):
-        raise _refused(f"{_name(model)} hands no weights to the steps of a {_name(others[0])} in it")
+        raise _refused(f"{_name(model)} passes no weights to the steps of the {_name(others[0])} in it")
     return ROUTED
 
 
 def _refused(reason: str) -> ConfigError:
     return ConfigError(
         [f"{layout.CONFIG} train.weight: {reason}"],
-        hint="another estimator; or leave train.weight out, and list the column in features.exclude",
+        hint="use another estimator; or remove train.weight, and list the column in features.exclude",
     )
 
 
@@ -221,13 +221,13 @@ def _name(model: Estimator) -> str:
 
 
 def weights_of(table: pa.Table, name: str, schema: Schema, where: str, rows: Array) -> Array:
-    """The weights in a column of a table, float64 of shape (rows,); `rows` has the number of each, from 0.
+    """Return the weights in a column of a table, float64 of shape (rows,); `rows` has the number of each row, from 0.
 
     Raises:
-        DataError: one is null, infinite or below 0, or is no number; or all are 0.
+        DataError: a weight is null, infinite, below 0 or not a number; or all are 0.
     """
     values = table.column(name)
-    hint = "a weight is a number, 0 or more; a row of weight 0 is not learned from"
+    hint = "a weight is a number, 0 or more; a row with weight 0 is not learned from"
     try:
         found = as_numbers(values, Column(name, "number", str(values.type)), schema)
     except InvalidValue as error:
@@ -236,7 +236,7 @@ def weights_of(table: pa.Table, name: str, schema: Schema, where: str, rows: Arr
         raise DataError(f"{where}: train.weight {name!r}: {error}", hint=hint) from None
     else:
         wrong = np.flatnonzero(~(np.isfinite(found) & (found >= 0)))
-        odd, reason = (int(wrong[0]) if len(wrong) else -1), "is no weight"
+        odd, reason = (int(wrong[0]) if len(wrong) else -1), "is not a valid weight"
     if odd >= 0:
         value = values[odd].as_py()
         shown = "null" if value is None else f"{value!r:.80}"

@@ -1,7 +1,7 @@
-"""Free text as words: which of them get a column in front of an estimator, and the part that makes the columns.
+"""Free text as words: choose the words that become columns, and build the preprocessing of these columns.
 
-The words are cut where rows are encoded (`words.words_of`), in training as in a request. So what is left to do is the
-same in scikit-learn and in ONNX, for any language: to part at blanks, and to look each word up.
+Rows are split into words when they are encoded (`words.words_of`), in training and in requests alike. The remaining
+work is the same in scikit-learn and in ONNX, for any language: split at blanks, and look up each word.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 BETWEEN_BLANKS = r"[^ ]+"
-MOST_WORDS, LEAST_WORDS = 300, 20  # columns, where the rows allow; those of few rows get as many all the same
-ROWS_OF_A_WORD, MOST_CELLS = 10, 50_000_000  # rows that there are for each column, and values of all columns
-MIN_ROWS = 5  # that a word, or a value of a category with many, needs for a column
+MOST_WORDS, LEAST_WORDS = 300, 20  # columns: the most, if there are enough rows, and the number with few rows
+ROWS_OF_A_WORD, MOST_CELLS = 10, 50_000_000  # rows needed for each column, and values of all columns
+MIN_ROWS = 5  # rows that a word, or a value of a category with many values, needs to become a column
 
 
 def vocabulary(texts: pd.Series[str], most: int | None) -> list[str]:
-    """The words that get a column, in order: of those with enough rows the ones that tell most rows apart.
+    """Return the words that become columns, in order: those with enough rows that split the rows most evenly.
 
     Args:
         texts: the words of each row.
-        most: as `columns` takes it.
+        most: as for `columns`.
     """
     rows = len(texts)
     counts = Counter(word for text in texts for word in text.split(" ") if word)
@@ -36,12 +36,12 @@ def vocabulary(texts: pd.Series[str], most: int | None) -> list[str]:
 
 
 def columns(rows: int, most: int | None) -> int:
-    """How many words of a text get a column at most: as many as `train.words` says, or as the rows bear."""
+    """Return the largest number of words that become columns: `train.words`, or as many as the rows allow."""
     return most or max(LEAST_WORDS, min(MOST_WORDS, rows // ROWS_OF_A_WORD, MOST_CELLS // max(rows, 1)))
 
 
 def parts(schema: Schema, features: pd.DataFrame, most: int | None) -> list[tuple[str, Any, int]]:
-    """A part for each column of free text: is the word there?"""
+    """Return a preprocessing part for each column of free text: whether each word occurs."""
     import numpy as np
     from sklearn.feature_extraction.text import CountVectorizer
 
@@ -49,7 +49,7 @@ def parts(schema: Schema, features: pd.DataFrame, most: int | None) -> list[tupl
     for name in schema.free_text:
         at = features.columns.tolist().index(name)
         if not (known := vocabulary(features[name], most)):
-            log.warning("warning: column %r: no word is in %s rows, so it tells the model nothing", name, MIN_ROWS)
+            log.warning("warning: column %r: no word occurs in %s rows, so the model ignores it", name, MIN_ROWS)
             continue
         reader = CountVectorizer(
             vocabulary=known, token_pattern=BETWEEN_BLANKS, lowercase=False, binary=True, dtype=np.float32

@@ -25,21 +25,21 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 log = logging.getLogger(__name__)
-LARGE_BYTES = 256 << 20  # of all tables; of smaller ones nothing is said
-PARQUET_SHARE = {".parquet": 1.0, ".csv": 0.5, ".csv.gz": 1.5, ".jsonl": 0.3}  # of a file's size, as Parquet
-ARTIFACTS_SHARE = 2.7  # the tables of ingest, featurize and split, to the first one (docs/scale.md)
+LARGE_BYTES = 256 << 20  # of all tables together; the disk space of smaller tables is not reported
+PARQUET_SHARE = {".parquet": 1.0, ".csv": 0.5, ".csv.gz": 1.5, ".jsonl": 0.3}  # size as Parquet / size of the file
+ARTIFACTS_SHARE = 2.7  # size of the tables of ingest, featurize and split / size of the first (docs/scale.md)
 Array = np.ndarray[Any, Any]
-SINCE_EVER = "event_timestamp"  # the clock of a table that has none
+SINCE_EVER = "event_timestamp"  # the timestamp that is added to a table without one
 
 
 def ingest(config: Config, root: Path) -> None:
-    """Read every source and write it as Parquet: the labels' as `table.parquet`, each other under its name.
+    """Read every source and write it as Parquet: the labels' table as `table.parquet`, each other under its name.
 
-    Times of a source of features are written in UTC; one without a timestamp is known since 1970-01-01.
+    Times of a source of features are written in UTC; rows of a source without a timestamp are known from 1970-01-01 on.
 
     Raises:
         ConfigError: `glue.yaml` names a column that a table does not have.
-        DataError: a file does not hold the rows of its query as it stands.
+        DataError: a file does not have the rows of its current query.
     """
     queries.check(config, root)
     _announce_disk(config, root)
@@ -54,7 +54,7 @@ def ingest(config: Config, root: Path) -> None:
 
 
 def _announce_disk(config: Config, root: Path) -> None:
-    """Before large tables are copied: how much disk they take, and how much there is."""
+    """Log how much disk space large tables will take, and how much is free, before they are copied."""
     sizes = {source.path: streaming.size(root / source.path) for source in config.data.sources.values()}
     if math.fsum(sizes.values()) < LARGE_BYTES:
         return
@@ -63,8 +63,8 @@ def _announce_disk(config: Config, root: Path) -> None:
     level = logging.WARNING if 2 * needed > free else logging.INFO
     log.log(
         level,
-        f"{'warning: ' * (level == logging.WARNING)}the tables take about {needed:.1f} GiB in {layout.ARTIFACTS}, and "
-        f"as much again in DVC's cache, where that copies (dvc config cache.type reflink,hardlink,copy: it links); "
+        f"{'warning: ' * (level == logging.WARNING)}the tables will take about {needed:.1f} GiB in {layout.ARTIFACTS}, "
+        f"and as much again in DVC's cache unless it links files (dvc config cache.type reflink,hardlink,copy); "
         f"{free:.1f} GiB are free",
     )
 
@@ -86,10 +86,10 @@ def _write(config: Config, root: Path, name: str, raw: RawTable, keys: list[str]
 
 
 def _clocks(source: Source, reading: Reading, raw: RawTable) -> dict[str, Array]:
-    """The columns of a source of features that say when, in UTC: datetime64[us] of shape (rows,)."""
+    """Return the timestamp columns of a source of features, in UTC: datetime64[us] of shape (rows,)."""
     import pyarrow as pa
 
-    if isinstance(source.timestamp, list):  # which no feature has
+    if isinstance(source.timestamp, list):  # a source of features has no such timestamp
         return {}
     if not source.timestamps:
         if SINCE_EVER in reading.schema.names:
@@ -100,7 +100,7 @@ def _clocks(source: Source, reading: Reading, raw: RawTable) -> dict[str, Array]
     for column in filter(None, (*source.timestamps, source.created)):
         try:
             found[column] = timestamps_utc(reading.apply(pa.table({column: raw.column(column)})), [column])
-        except DataError as error:  # the labels' table may have a clock of the same name
+        except DataError as error:  # name the file: the labels' table may have a timestamp of the same name
             raise DataError(f"{source.path}: {error.message}", hint=error.hint) from None
     return found
 
@@ -115,9 +115,9 @@ def _with(table: pa.Table, column: str, when: Array) -> pa.Table:
 
 
 def check_columns(config: Config, columns: Mapping[str, list[str]], *sections: str) -> None:
-    """Check that tables have every column that sections of `glue.yaml` name; all problems at once.
+    """Check that tables have every column that sections of `glue.yaml` name; report all problems together.
 
-    The columns are those of the tables to check, by source; a section is `data`, `features`, `train` or `evaluate`.
+    `columns` has the columns of the tables to check, by source; a section is `data`, `features`, `train` or `evaluate`.
 
     Raises:
         ConfigError: a column is missing.
@@ -134,7 +134,7 @@ def check_columns(config: Config, columns: Mapping[str, list[str]], *sections: s
 
 
 def _named(config: Config, section: str) -> Iterator[tuple[str, str, str]]:
-    """Each column that a section of `glue.yaml` names: its source, the key, and the column."""
+    """Yield each column that a section of `glue.yaml` names: its source, the key, and the column."""
     labels = config.data.labels.source
     if section == "data":
         yield labels, "data.labels.target", config.data.labels.target

@@ -1,4 +1,4 @@
-"""The folds of a search inside the fit: taken as the holdout is, for folds that leak choose wrongly."""
+"""The folds of a search inside the fit, built like the holdout: with leaking folds a search chooses wrongly."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, Any]
 Estimator = Any  # of scikit-learn, which has no types
-DEFAULT_FOLDS = 5  # of scikit-learn, where `cv` is None
+DEFAULT_FOLDS = 5  # of scikit-learn, if `cv` is None
 
 
 def search_in(model: Estimator) -> Estimator | None:
-    """The search that a model is, or ends in; None: it is none.
+    """Return the search that a model is, or ends with; None if there is none.
 
-    It is one of `GridSearchCV` and the like, or a linear model that chooses its own strength of penalty.
+    A search is `GridSearchCV` or similar, or a linear model that chooses its own penalty.
     """
     from sklearn.ensemble import VotingClassifier
     from sklearn.linear_model import ElasticNetCV, LassoCV, LogisticRegressionCV
@@ -39,28 +39,28 @@ def search_in(model: Estimator) -> Estimator | None:
 
 
 def described(config: Config, model: Estimator) -> str | None:
-    """What is done about the folds of an unfitted model, in a sentence; None: nothing."""
+    """Return how the folds of an unfitted model are changed, as a sentence; None if they are not."""
     search = search_in(model)
     if search is None or not _are_by_number(search.cv):
         return None
     how = {"time": "predict later rows by earlier ones", "entity": "have whole entities"}.get(config.split.by)
-    return how and f"{type(search).__name__}: its {search.cv or DEFAULT_FOLDS} folds {how}, as split.by says"
+    return how and f"{type(search).__name__}: its {search.cv or DEFAULT_FOLDS} folds {how} (split.by)"
 
 
 def as_split(config: Config, table: pa.Table, target: Array, search: Estimator) -> Any:
-    """The `cv` that a search is to have: its own, or the rows of each fold.
+    """Return the `cv` for a search: its own, or the rows of each fold.
 
-    A number of folds is taken as `split.by` says, by chance with `train.seed`. Folds by group have the entities for
-    groups, and `TimeSeriesSplit` has the rows in the order of their time.
+    A number of folds is split by `split.by`, at random with `train.seed`. Folds by group use the entities as groups,
+    and `TimeSeriesSplit` receives the rows in the order of their time.
 
     Args:
         config: with `split.by`.
         table: glue's own columns of the rows that the search is fitted on.
         target: of the rows, shape (rows,).
-        search: as `search_in` gives it.
+        search: from `search_in`.
 
     Raises:
-        DataError: there are fewer rows or entities than folds; or the rows have no entity.
+        DataError: there are fewer rows or entities than folds, or the rows have no entity.
     """
     from sklearn import model_selection
 
@@ -71,11 +71,11 @@ def as_split(config: Config, table: pa.Table, target: Array, search: Estimator) 
             classes = target.dtype.kind != "f"
             return folds(config, table, target, cv or DEFAULT_FOLDS, config.train.seed, classes=classes)
         except DataError as error:
-            raise DataError(f"{name}: {error.message}", hint="fewer folds: cv=2 where the search is made") from error
+            raise DataError(f"{name}: {error.message}", hint="use fewer folds, such as cv=2 in the search") from error
     grouped = ("GroupKFold", "StratifiedGroupKFold", "GroupShuffleSplit", "LeaveOneGroupOut", "LeavePGroupsOut")
     if type(cv).__name__ in grouped:
         if layout.ENTITY_COLUMN not in table.column_names:
-            problem = f"{name}: {type(cv).__name__} takes groups, and the labels' table has no entity"
+            problem = f"{name}: {type(cv).__name__} needs groups, and the labels' table has no entity"
             raise DataError(problem, hint="data: {sources: {TABLE: {entity: COLUMN}}}")
         return list(cv.split(rows, target, table.column(layout.ENTITY_COLUMN).to_numpy()))
     if isinstance(cv, model_selection.TimeSeriesSplit) and layout.TIMESTAMP_COLUMN in table.column_names:

@@ -1,4 +1,4 @@
-"""The labels joined with their features, and what may be wrong: nothing found, or the target found in them."""
+"""Join the labels with their features, and check the result: features not found, or the target among the features."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-JOIN_ROWS = 1 << 20  # that are joined at a time: the sources are gone through for each
-FEW = 30  # rows, from which on a feature that tells the target without a mistake is no chance
-JUST_BEFORE_S = 1e-6  # the finest difference of two times
+JOIN_ROWS = 1 << 20  # rows that are joined at a time: each time, the sources are read completely
+FEW = 30  # rows; with more, a feature that determines the target without error is not chance
+JUST_BEFORE_S = 1e-6  # the smallest difference of two times
 
 
 @dataclass(frozen=True)
@@ -33,18 +33,18 @@ class Join:
     repository: Repository
     features: FeatureList
     labels: pa.Table
-    moments: Array  # that each row is asked about, datetime64[us] in UTC, shape (rows,)
-    rows: pa.Table  # the labels' with their features
-    result: Joined  # what the join has found
+    moments: Array  # the time of each row's request, datetime64[us] in UTC, shape (rows,)
+    rows: pa.Table  # the labels' rows with their features
+    result: Joined  # which features the join found
 
 
 def write(config: Config, root: Path, repository: Repository, features: FeatureList, moments: Array) -> None:
-    """Write `joined.parquet`: the labels' table with its features, joined so many rows at a time, and checked.
+    """Write `joined.parquet`: the labels' table with its features, joined in pieces and checked.
 
-    The moments are those of all label rows.
+    `moments` has the times of all label rows.
 
     Raises:
-        CheckFailed: too few were found, some are not known at the time of a request, or one is the target.
+        CheckFailed: too few features were found, some are not known at the time of a request, or one is the target.
     """
     import numpy as np
 
@@ -77,7 +77,7 @@ def _check_found(
     moments: Array,
     every: dict[str, Array],
 ) -> None:
-    """No view may find nothing for more than `features.unmatched` of the label rows; the likely cause is named."""
+    """Check that no view lacks rows for more than `features.unmatched` of the label rows; name the likely cause."""
     for view in features.views:
         if view.name not in every:
             continue
@@ -86,19 +86,19 @@ def _check_found(
         if share > config.features.unmatched:
             cause = _cause(root, repository, view, moments, found)
             raise CheckFailed(
-                f"view {view.name} has nothing for {share:.1%} of the label rows, and at most "
-                f"{config.features.unmatched:.0%} may find nothing: {cause}",
-                hint=f"features.unmatched in {layout.CONFIG} is the share that may",
+                f"view {view.name} has no row for {share:.1%} of the label rows, and the limit is "
+                f"{config.features.unmatched:.0%}: {cause}",
+                hint=f"features.unmatched in {layout.CONFIG} sets the limit",
             )
 
 
 def _cause(root: Path, repository: Repository, view: FeatureView, moments: Array, found: Array) -> str:
-    """Why so many rows found nothing, by the rows of the source."""
+    """Return the likely reason why so many rows found nothing, from the rows of the source."""
     import pandas as pd
     import pyarrow as pa
 
     if view.path is None or not (root / view.path).is_file():
-        return "its source cannot be looked at"
+        return "its source cannot be read here"
     clock, _ = repository.clock(view.of)
     source = tables.to_pandas(feast.source_rows(root, view, [*view.keys, clock]))
     source[clock] = pd.to_datetime(source[clock], utc=True)
@@ -107,30 +107,30 @@ def _cause(root: Path, repository: Repository, view: FeatureView, moments: Array
     asked = asked.assign(asked_at=pd.to_datetime(moments, utc=True))[~found]
     keys = list(view.keys)
     if not keys:
-        return f"the first row of {view.path} is of {source[clock].min()}"
+        return f"the first row of {view.path} is from {source[clock].min()}"
     merged = asked.merge(source.groupby(keys)[clock].agg(["min", "max"]).reset_index(), on=keys, how="left")
     unknown, before = merged["min"].isna().mean(), (merged["asked_at"] < merged["min"]).mean()
     if unknown > 0.5:
         example = tuple(asked[keys].iloc[0])
         there = tuple(source[keys].iloc[0])
         named = ", ".join(keys)
-        return f"most of their {named} are not in {view.path}: asked is {example!r}, there is {there!r}"
+        return f"most of their {named} are not in {view.path}: requested {example!r}, the file has {there!r}"
     if before > 0.5:
         gap = (merged["min"] - merged["asked_at"]).median()
-        return f"most are of before the first row of their {', '.join(keys)}, by {gap} (another time zone?)"
+        return f"most are before the first row of their {', '.join(keys)}, by {gap} (another time zone?)"
     if view.ttl_s and unknown + before < 0.5:
-        return f"what is there is older than the view's TTL of {view.ttl_s:g} s"
-    return f"{unknown:.0%} of them are not in {view.path}, {before:.0%} are of before their first row"
+        return f"the rows that exist are older than the view's TTL of {view.ttl_s:g} s"
+    return f"{unknown:.0%} of them are not in {view.path}, {before:.0%} are before their first row"
 
 
 def check_before(join: Join) -> None:
-    """No label has learned from a row of its very moment: that row is not in the online store when the request comes.
+    """Check that no label learned from a row with exactly its own time: such a row reaches the online store too late.
 
-    Feast's join takes what was known at a time, that moment included. With `features.delay` it is asked about an
-    earlier one, so there is nothing to find here.
+    Feast's join includes what became known at exactly the given time. With `features.delay` the join uses an earlier
+    time, so there is nothing to check.
 
     Raises:
-        CheckFailed: without the rows of that moment a feature is another.
+        CheckFailed: without the rows of that time, a feature has another value.
     """
     import numpy as np
 
@@ -158,23 +158,23 @@ def check_before(join: Join) -> None:
 
 
 def _check_no_target(path: Path, features: FeatureList, target: str, task: str) -> None:
-    """No feature is the target in other words: each of its values goes with one of the target's, and vice versa."""
+    """Check that no feature is the target in disguise: its values and the target's correspond one to one."""
     for column, feature in features.columns.items():
         names = [column, target]
         head = next(row_groups.pieces(path, names))
-        if _differ(_known(head, names), task):  # so they do in all rows
+        if _differ(_known(head, names), task):  # then they also differ in all rows
             continue
         both = _known(tables.read_parquet(path, names), names)
         if len(both) >= FEW and both["target"].nunique() > 1 and not _differ(both, task):
             raise CheckFailed(
-                f"feature {feature} is the target {target!r} in other words: each of its values goes "
-                "with one of the target's",
-                hint="take it from features.use, or compute it from what was known before",
+                f"feature {feature} is the target {target!r} in disguise: each of its values corresponds to one of "
+                "the target's",
+                hint="remove it from features.use, or compute it from what was known before",
             )
 
 
 def _known(rows: pa.Table, names: list[str]) -> pd.DataFrame:
-    """A feature and the target, where there are both."""
+    """Return a feature and the target, for the rows that have both."""
     import pandas as pd
 
     feature, target = (rows.column(name).to_pandas() for name in names)
@@ -182,7 +182,10 @@ def _known(rows: pa.Table, names: list[str]) -> pd.DataFrame:
 
 
 def _differ(both: pd.DataFrame, task: str) -> bool:
-    """Does a value of one go with two of the other? Numbers without a tie never do, and count where they are equal."""
+    """Return whether the values do not correspond one to one; in a regression, whether they are not equal.
+
+    Numbers without ties always correspond one to one, so that a regression compares the values themselves.
+    """
     pairs = len(both.drop_duplicates())
     if not pairs == both["target"].nunique() == both["feature"].nunique():
         return True

@@ -1,4 +1,4 @@
-"""What may make metrics too good to be true: a column that is the target, holdout rows that training has seen."""
+"""Detect what makes metrics too good to be true: a column that is the target, holdout rows that training has seen."""
 
 from __future__ import annotations
 
@@ -18,36 +18,36 @@ class Values(Protocol):
     """The values of a column."""
 
     def __getitem__(self, which: slice, /) -> Any:
-        """Some of them."""
+        """Return some of the values."""
 
     def to_numpy(self) -> Any:
-        """All of them."""
+        """Return all values."""
 
 
 class Columns(Protocol):
-    """Encoded features by name: a frame, or what reads a column when it is asked for it."""
+    """Encoded features by name: a frame, or an object that reads a column on access."""
 
     def __getitem__(self, name: str, /) -> Values:
-        """A column."""
+        """Return a column."""
 
 
 Part = tuple[Columns, Array]  # encoded features and target of the training rows, or of the holdout
-SCREENED_ROWS = 2000  # in which most columns show that they are not the target
-MIN_ROWS = 30  # of a column that is judged
-MIN_NULLS = 5  # rows with null, and without, for null itself to be judged
-MAX_CHANCE = 1e-5  # that classes lie in ranges of their own in a column that knows nothing of them
-MIN_DISTINCT = 10  # values of a number that a regression's target may be a copy of; rows of each value of a category
+SCREENED_ROWS = 2000  # enough to show for most columns that they are not the target
+MIN_ROWS = 30  # of a column to judge it
+MIN_NULLS = 5  # rows with null, and rows without, to judge whether null itself predicts the target
+MAX_CHANCE = 1e-5  # probability that an uninformative column separates the classes into ranges
+MIN_DISTINCT = 10  # values of a number that may copy a regression's target; rows of each value of a category
 MIN_CORRELATION = 0.99999  # of a linear copy that was rounded
 MIN_DUPLICATES, MAX_DUPLICATE_SHARE = 5, 0.02  # of the holdout; fewer are not reported
-MAX_EXPECTED = 0.005  # rows that should be equal to a pair by chance, for the pair to count as duplicates
-EXAMINED_PAIRS, COMPARED_ROWS = 500, 100_000  # pairs that are looked at closely, rows that they are compared with
+MAX_EXPECTED = 0.005  # expected number of rows that equal a pair by chance, for the pair to count as duplicates
+EXAMINED_PAIRS, COMPARED_ROWS = 500, 100_000  # pairs that are examined, rows that they are compared with
 
 
 def target_leakage(schema: Schema, train: Part, test: Part, *, good: bool) -> list[str]:
-    """A line for each column that tells the target by itself.
+    """Return a line for each column that alone determines the target.
 
-    With a score that is not `good` (nearly perfect), a number that only has the order of a regression's target may be a
-    trend, and is not reported.
+    A number that only has the same order as a regression's target is reported only with a `good` (nearly perfect)
+    score; otherwise it may be a trend.
     """
     lines = []
     step = max(1, len(train[1]) // SCREENED_ROWS)
@@ -60,18 +60,18 @@ def target_leakage(schema: Schema, train: Part, test: Part, *, good: bool) -> li
             values = np.concatenate([train[0][name].to_numpy(), test[0][name].to_numpy()])
             leak = explain_leak(values, every, good)
             if leak is not None:
-                lines.append(f"column {column.name!r} {leak}: is it known before the target is? else features.exclude")
+                lines.append(f"column {column.name!r} {leak}: is it known before the target? if not, features.exclude")
                 break
     return lines
 
 
 def _codes(target: Array, schema: Schema) -> tuple[Array, Any]:
-    """Class numbers and the classes; or the values, and None."""
+    """Return class numbers and the classes; for a regression the values and None."""
     return (target, None) if schema.labels is None else pd.factorize(target)
 
 
 def explain_leak(values: Array, target: tuple[Array, Any], good: bool) -> str | None:
-    """How a column tells the target; None where it does not."""
+    """Return how a column determines the target; None if it does not."""
     truth, classes = target
     null = values == "" if values.dtype == object else np.isnan(values)
     if len(truth) < MIN_ROWS:
@@ -92,18 +92,18 @@ def explain_leak(values: Array, target: tuple[Array, Any], good: bool) -> str | 
         codes, distinct = pd.factorize(values)
         if len(distinct) * MIN_DISTINCT <= len(values):
             leaks = len(np.unique(codes * len(classes) + truth)) == len(distinct)
-    return "alone tells the target without a mistake" if leaks else None
+    return "alone determines the target without error" if leaks else None
 
 
 def beyond_chance(counts: Array) -> bool:
-    """Do few of all orders of the rows have each class in one piece? `counts` are the rows of each class."""
+    """Return whether few of all orders of the rows have each class in one block; `counts` are the rows per class."""
     present = counts[counts > 0]
     pieces = math.lgamma(len(present) + 1) + math.fsum(math.lgamma(n + 1) for n in present.tolist())
     return len(present) > 1 and pieces - math.lgamma(int(present.sum()) + 1) < math.log(MAX_CHANCE)
 
 
 def ranges_are_disjoint(values: Array, truth: Array, classes: int) -> bool:
-    """Has each class a range of values of its own?"""
+    """Return whether the ranges of the classes' values do not overlap."""
     low, high = np.full(classes, np.inf), np.full(classes, -np.inf)
     np.minimum.at(low, truth, values)
     np.maximum.at(high, truth, values)
@@ -113,7 +113,7 @@ def ranges_are_disjoint(values: Array, truth: Array, classes: int) -> bool:
 
 
 def _numeric_copy(values: Array, truth: Array, good: bool) -> str | None:
-    """How a number is a copy of a regression's target; None where it is not."""
+    """Return how a number copies a regression's target; None if it does not."""
     if min(len(np.unique(values)), len(np.unique(truth))) < MIN_DISTINCT:
         return None
     with np.errstate(invalid="ignore", over="ignore"):
@@ -123,27 +123,28 @@ def _numeric_copy(values: Array, truth: Array, good: bool) -> str | None:
         return None
     rises = (np.diff(values[np.lexsort((values, truth))]) >= 0).all()
     falls = (np.diff(values[np.lexsort((-values, truth))]) <= 0).all()
-    return "has the order of the target without a mistake" if rises or falls else None
+    return "has exactly the order of the target" if rises or falls else None
 
 
 class Duplicates(NamedTuple):
     """Rows of the holdout that are duplicates of training rows."""
 
     rows: int
-    examined: int  # of the equal ones
-    equal: int  # how many rows are equal to a training row, be it by chance
+    examined: int  # number of equal rows that were examined
+    equal: int  # number of rows that equal a training row, possibly by chance
 
 
 NO_DUPLICATES = Duplicates(0, 0, 0)
 
 
 def duplicate_rows(train: Part, test: tuple[pd.DataFrame, Array]) -> Duplicates:
-    """How many rows of the holdout are duplicates of training rows, the target included; 0 where they are few.
+    """Return how many rows of the holdout duplicate training rows, including the target; 0 if they are few.
 
-    Where columns have few values, rows are equal by chance. Duplicates are not: hardly any row differs from such a pair
-    in one column only. By the rows that do, and by how often the pair's value occurs, one can say how many rows should
-    be equal to the pair. So none is reported where one number alone tells rows apart: whether it is measured so finely
-    that no two are equal by chance, or is a ratio of small numbers, its values do not show.
+    If columns have few values, rows are equal by chance. For true duplicates, hardly any other row differs from the
+    pair in only one column. The number of such rows, and the frequency of the pair's value in that column, give the
+    number of rows expected to equal the pair by chance. So nothing is reported if a single number distinguishes the
+    rows: its values do not show whether it is measured so finely that no two are equal by chance, or is a ratio of
+    small numbers.
     """
     (learnt, seen), (held, truth) = train, test
     enough = max(MIN_DUPLICATES, MAX_DUPLICATE_SHARE * len(truth))
@@ -151,7 +152,7 @@ def duplicate_rows(train: Part, test: tuple[pd.DataFrame, Array]) -> Duplicates:
     def is_text(name: str | None) -> bool:
         return bool((truth if name is None else held[name]).dtype == object)
 
-    # numbers are quicker, and mostly tell rows apart; None is the target
+    # numbers are faster, and usually distinguish the rows; None is the target
     names: list[str | None] = sorted([*held.columns, None], key=is_text)
     drawn = np.random.default_rng(0).integers(1 << 62, size=len(names)).astype(np.uint64)
     factors = drawn * np.uint64(2) + np.uint64(1)
@@ -178,9 +179,12 @@ def duplicate_rows(train: Part, test: tuple[pd.DataFrame, Array]) -> Duplicates:
 
 
 def _expected(hashes: Iterable[Array], total: Array, examined: Array) -> Array:
-    """How many rows should be equal by chance to each that is examined, shape (examined,).
+    """Return how many rows are expected to equal each examined row by chance, shape (examined,).
 
-    The hashes are those of each column, and their sum tells rows apart, all of shape (rows,).
+    Args:
+        hashes: for each column the hash of each row, shape (rows,).
+        total: the sum of the hashes, which identifies a row, shape (rows,).
+        examined: the numbers of the examined rows.
     """
     distinct = np.flatnonzero(~pd.Series(total).duplicated())
     step = 1 + len(distinct) // COMPARED_ROWS
@@ -188,14 +192,14 @@ def _expected(hashes: Iterable[Array], total: Array, examined: Array) -> Array:
     expected = np.zeros(len(examined))
     for hashed in hashes:
         differ_here = count_others(total[distinct] - hashed[distinct], total[examined] - hashed[examined]) * step
-        # one more, for what no row shows yet
+        # plus one for rows that the data does not contain
         same_value = (1 + count_others(hashed[distinct], hashed[examined])) / len(distinct)
         expected = np.maximum(expected, differ_here * same_value)
     return expected
 
 
-def count_others(values: Array, wanted: Array) -> Array:
-    """How many other values are equal to each that is wanted; `values` holds these too."""
-    found, place = np.unique(wanted, return_inverse=True)
+def count_others(values: Array, examined: Array) -> Array:
+    """Return how many other values equal each examined value; `values` contains the examined values too."""
+    found, place = np.unique(examined, return_inverse=True)
     at = np.searchsorted(found, values).clip(max=len(found) - 1)
     return (np.bincount(at[found[at] == values], minlength=len(found))[place] - 1).clip(0)

@@ -1,4 +1,4 @@
-"""How much memory a fit or a transform takes is known before it begins: what cannot fit is refused then."""
+"""Estimate the memory of a fit or a transform before it starts, and refuse what cannot fit."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from mlops_glue.pipeline.preprocess import ONE_HOT
 from mlops_glue.processes import free_memory
 from mlops_glue.schema import Schema
 
-# Bytes of a fit for each cell of the encoded matrix: the rows as Arrow and as a frame, what preprocessing makes of it,
-# and what the estimator makes of that. Measured with 1 to 4 million rows (docs/scale.md); of others the most is taken.
+# Bytes of a fit for each cell of the encoded matrix: the rows as Arrow and as a frame, the preprocessed matrix, and the
+# estimator's own copies. Measured with 1 to 4 million rows (docs/scale.md); for other estimators the largest counts.
 CELL_BYTES = {"HistGradientBoosting": 32, "XGB": 20, "LGBM": 24}
 OTHERS = 40
-STREAMED = 10  # of `train.stream`: XGBoost's own matrix, and the columns of text
-TRANSFORM = 4  # tables of a transform: as Arrow, as frames, as the copies that it gets, and as those of the check
-MAY_USE = 0.8  # of what is free
+STREAMED = 10  # with `train.stream`: XGBoost's own matrix, and the columns of text
+TRANSFORM = 4  # copies of the tables of a transform: as Arrow, as frames, its own copies, and those of the check
+MAY_USE = 0.8  # share of the free memory
 
 
 def check(config: Config, root: Path, schema: Schema, estimator: str) -> None:
-    """Raise where the training rows would need more memory than there is.
+    """Check that the training rows fit into memory.
 
     Raises:
-        StageError: says how much, and what can be done.
+        StageError: with the memory that they need, and what the user can do.
     """
     rows = row_groups.rows(root / layout.TRAIN)
     columns = encoded_columns(config, schema, rows)
@@ -38,42 +38,42 @@ def check(config: Config, root: Path, schema: Schema, estimator: str) -> None:
     fits -= fits % 10 ** max(len(str(fits)) - 2, 0)
     name = estimator.rpartition(".")[2]
     raise StageError(
-        f"train: {name} would take about {in_gib(rows * a_row)} for {rows:,} rows of {columns} encoded columns, "
+        f"train: {name} would need about {in_gib(rows * a_row)} for {rows:,} rows of {columns} encoded columns, "
         f"and {in_gib(limit)} may be used ({source})",
-        hint=f"train: {{rows: {fits}}} in {layout.CONFIG} learns from a sample of the rows, and says so; "
-        "of xgboost.XGBClassifier and XGBRegressor train: {stream: true} learns from all, in pieces; "
-        "compute: {memory: 8GiB} says what may be used",
+        hint=f"train: {{rows: {fits}}} in {layout.CONFIG} learns from a sample of the rows; with "
+        "xgboost.XGBClassifier and XGBRegressor, train: {stream: true} learns from all rows in pieces; "
+        "compute: {memory: 8GiB} sets how much may be used",
     )
 
 
 def check_transform(config: Config, root: Path) -> None:
-    """Raise where the tables that `features.transform` gets whole would need more memory than there is.
+    """Check that the tables, which `features.transform` receives as a whole, fit into memory.
 
     Raises:
-        StageError: says how much, and what can be done.
+        StageError: with the memory that they need, and what the user can do.
     """
     sizes = [row_groups.size(root / path_of(config, name)) for name in config.data.sources]
     needed = TRANSFORM * int(math.fsum(sizes))
     limit, source = _limit(config)
     if limit is not None and needed > limit:
         raise StageError(
-            f"featurize: features.transform {config.features.transform} gets whole tables, which would take about "
+            f"featurize: features.transform {config.features.transform} needs whole tables in memory, about "
             f"{in_gib(needed)}, and {in_gib(limit)} may be used ({source})",
-            hint="compute the features before, in a query for one, and let the views read that file: without "
-            "features.transform the join is in pieces; compute: {memory: 8GiB} says what may be used",
+            hint="compute the features beforehand, such as in a query, and let the views read that file: without "
+            "features.transform the join runs in pieces; compute: {memory: 8GiB} sets how much may be used",
         )
 
 
 def _limit(config: Config) -> tuple[int | None, str]:
-    """The bytes that may be used, where that is known, and what says so."""
+    """Return the bytes that may be used, or None if unknown, and where the limit comes from."""
     if config.compute.memory_bytes is not None:
         return config.compute.memory_bytes, "compute.memory"
     free = free_memory()
-    return None if free is None else int(MAY_USE * free), f"{MAY_USE:.0%} of what is free"
+    return None if free is None else int(MAY_USE * free), f"{MAY_USE:.0%} of the free memory"
 
 
 def encoded_columns(config: Config, schema: Schema, rows: int) -> int:
-    """How many columns the estimator sees, at most, of so many rows."""
+    """Return the largest number of columns that the estimator sees."""
     encodes = config.train.preprocess and config.train.categories == "encoded"
     of_text = 0
     for column in schema.columns:
@@ -85,11 +85,11 @@ def encoded_columns(config: Config, schema: Schema, rows: int) -> int:
 
 
 def cell_bytes(estimator: str) -> int:
-    """Bytes of a fit for each cell of the encoded matrix."""
+    """Return the bytes of a fit for each cell of the encoded matrix."""
     name = estimator.rpartition(".")[2]
     return next((size for start, size in CELL_BYTES.items() if name.startswith(start)), OTHERS)
 
 
 def in_gib(size: int) -> str:
-    """Bytes for a reader."""
+    """Return a number of bytes as text in GiB."""
     return f"{size / 2**30:.1f} GiB"

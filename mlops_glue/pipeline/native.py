@@ -1,4 +1,4 @@
-"""Categories as an estimator's own: it is told which of its columns are, in place of a column for each value."""
+"""Native categories: the estimator is told which columns are categories, so that they are not one-hot encoded."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from mlops_glue.pipeline.early_stopping import library
 from mlops_glue.pipeline.fitting import is_search
 
 Estimator = Any  # of scikit-learn, which has no types
-PART = "native"  # what the part of the preprocessing is called that its own categories go through
+PART = "native"  # the name of the preprocessing part for native categories
 
 
 @dataclass(frozen=True)
 class Form:
-    """The form in which an estimator takes its own categories.
+    """The form in which an estimator takes native categories.
 
     Attributes:
-        most: values that one may have; those with more are encoded.
-        as_text: as they are, not as numbers.
+        most: largest number of values of a category; a category with more is encoded.
+        as_text: whether it takes the texts, not numbers.
     """
 
     most: float = float("inf")
@@ -28,10 +28,10 @@ class Form:
 
 
 def form_of(estimator: Estimator) -> Form:
-    """The form that an unfitted estimator takes, or the one that a search is for.
+    """Return the form that an unfitted estimator, or the estimator of a search, takes.
 
     Raises:
-        ConfigError: it takes none.
+        ConfigError: it takes no native categories.
     """
     inner = _inner(estimator)
     if (of := library(inner)) is not None:
@@ -40,24 +40,25 @@ def form_of(estimator: Estimator) -> Form:
         return Form(most=inner.max_bins)
     where = f"{layout.CONFIG} train.categories: {type(inner).__name__}"
     if hasattr(inner, "steps"):
-        problem = f"{where} has preprocessing of its own"
+        problem = f"{where} has its own preprocessing"
     else:
-        problem = f"{where} cannot be told which of its columns are categories"
-    raise ConfigError([problem], hint="HistGradientBoosting, XGBoost, LightGBM and CatBoost can; or leave it out")
+        problem = f"{where} has no native categories"
+    hint = "use HistGradientBoosting, XGBoost, LightGBM or CatBoost; or leave out train.categories"
+    raise ConfigError([problem], hint=hint)
 
 
 def tell(estimator: Estimator, prepare: Estimator) -> None:
-    """Tell an unfitted estimator which of the columns that the preprocessing makes are categories."""
+    """Tell an unfitted estimator which of the preprocessed columns are categories."""
     inner, parts = _inner(estimator), {name: columns for name, _, columns in prepare.transformers}
     before, count = len(parts.get("number", [])), len(parts.get(PART, []))
     places = list(range(before, before + count))
     if not places:
         return
     of = library(inner)
-    if of == "xgboost":  # all of its categories are its own: none has too many values
+    if of == "xgboost":  # all categories are native: none has too many values
         words = [word for _, how, _ in prepare.transformers for word in getattr(how, "vocabulary", None) or ()]
         inner.set_params(enable_categorical=True, feature_types=["q"] * before + ["c"] * count + ["q"] * len(words))
-    elif of == "lightgbm":  # by another name LightGBM (4.7) warns of it, and obeys
+    elif of == "lightgbm":  # with any other name LightGBM (4.7) obeys but warns
         inner.set_params(categorical_column=places)
     else:
         inner.set_params(**{"cat_features" if of == "catboost" else "categorical_features": places})

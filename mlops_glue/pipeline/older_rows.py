@@ -1,4 +1,4 @@
-"""Which older rows a retraining learns from: after a change of concept the rows from before it may do harm."""
+"""Choose the older rows that a retraining learns from: after concept drift, rows from before may do harm."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ Array = np.ndarray[Any, Any]
 Estimator = Any  # of scikit-learn, which has no types
 Fit = Callable[[Estimator, "pd.DataFrame", Array], Estimator]
 FOLDS = 3
-MAX_ROWS = 50_000  # with more, one fold is enough to decide; so it is where older rows help
-MAX_BATCHES = 3  # the rows that are learned from may begin with any of so many last retrainings
+MAX_ROWS = 50_000  # with more rows, or if older rows help, one fold is enough to decide
+MAX_BATCHES = 3  # the training rows may start with any of this number of latest retrainings
 MIN_PROBABILITY = 1e-6  # in a logarithm
 
 
 def first_batch(
     model: Estimator, features: pd.DataFrame, target: Array, batch: Array, fit: Fit, seed: int
 ) -> tuple[int, dict[str, float]]:
-    """The oldest batch whose rows are learned from; with 0 all rows are.
+    """Return the oldest batch whose rows are learned from; 0 means all rows.
 
-    Each part of the latest batch is predicted by models that were trained on the other parts and on more or fewer
-    older batches. The most batches are taken whose loss exceeds the least loss by no more than the standard error of
-    the difference. `batch` is as `split.batches` gives it.
+    Each part of the latest batch is predicted by models trained on the other parts and on more or fewer older batches.
+    The largest number of batches is chosen whose loss exceeds the smallest loss by no more than the standard error of
+    the difference. `batch` is the result of `split.batches`.
 
     Returns:
         The batch, and the mean loss by batch (logarithmic for classes, else squared).
@@ -46,7 +46,7 @@ def first_batch(
         except Exception:
             if first == 0:
                 raise
-            return np.full(len(those), np.inf)  # too few rows for the model: of one class, perhaps
+            return np.full(len(those), np.inf)  # too few rows for the model, perhaps of one class only
 
     starts = [0, *range(max(1, last - MAX_BATCHES + 1), last + 1)]
     losses = {first: losses_of(first, 0) for first in starts}
@@ -63,7 +63,7 @@ def first_batch(
 
 
 def loss(model: Estimator, features: pd.DataFrame, target: Array) -> Array:
-    """Of each row: minus the logarithm of its class's probability, 0 or 1 without probabilities, or a squared error."""
+    """Return the loss of each row: minus the log probability of its class, 0 or 1 without probabilities, or squared."""
     if not hasattr(model, "classes_"):
         return np.asarray((model.predict(features) - target) ** 2, np.float64)
     if not hasattr(model, "predict_proba"):

@@ -1,4 +1,4 @@
-"""What a fitted model says of encoded rows, in the form that `metrics` takes."""
+"""A fitted model's predictions of encoded rows, in the form that `metrics` takes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Array = np.ndarray[Any, Any]
 
 
 def in_pieces(predict: Callable[[Any], Any], features: pd.DataFrame | Array, schema: Schema) -> Array:
-    """What a model says of encoded rows, which it is given in pieces: what it makes of them takes memory too."""
+    """Return a model's predictions of encoded rows, computed in pieces to limit memory."""
     pieces = schema.pieces(len(features))
     return np.asarray(predict(features)) if len(pieces) == 1 else np.concatenate([predict(features[p]) for p in pieces])
 
@@ -26,9 +26,9 @@ def in_pieces(predict: Callable[[Any], Any], features: pd.DataFrame | Array, sch
 def outcome(
     model: Any, schema: Schema, features: pd.DataFrame | Array, *, with_label: bool = True
 ) -> tuple[Array, Array | None]:
-    """What a model predicts, in the form that `metrics` takes: class indices and probabilities, or values and None.
+    """Return a model's predictions as `metrics` takes them: class indices and probabilities, or values and None.
 
-    Without the label, where the model has probabilities, the class indices mean nothing.
+    Without `with_label`, the class indices of a model with probabilities have no meaning.
     """
     certain = not hasattr(model, "predict_proba")
     with_label = with_label and schema.decision is None
@@ -40,13 +40,13 @@ def outcome(
             label = schema.class_indices(predicted)
         except KeyError as error:
             raise StageError(
-                f"{kind_of(model)} predicts {error.args[0]!r}, which is none of the target's classes",
-                hint="train.estimator: a classifier, whose predict gives labels",
+                f"{kind_of(model)} predicts {error.args[0]!r}, which is not one of the target's classes",
+                hint="use a classifier as train.estimator, whose predict returns labels",
             ) from None
     else:
         label = np.zeros(len(features), np.int64)
     if certain:
-        return label, np.eye(len(schema.labels))[label]  # a model without probabilities is certain
+        return label, np.eye(len(schema.labels))[label]  # a model without probabilities counts as certain
     probability = np.zeros((len(label), len(schema.labels)))
     probability[:, schema.class_indices(model.classes_)] = in_pieces(model.predict_proba, features, schema)
     return label if schema.decision is None else schema.decision.classes(probability), probability

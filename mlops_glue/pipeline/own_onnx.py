@@ -1,7 +1,7 @@
-"""A model that comes as ONNX from the user: what their function makes, or a file that a stage of theirs has made.
+"""An ONNX model from the user: the result of their function, or a file that one of their stages wrote.
 
-It is checked on the training rows, and rewritten once to take the two matrices that every model of glue's takes. So
-nothing after `train` needs to know where it comes from.
+It is checked on the training rows, and rewritten once to take the two matrices that every model in glue takes. So
+nothing after stage train needs to know where it comes from.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 Learn = Callable[["pd.DataFrame", Array, Array | None], tuple[bytes, Array | None]]
 WHERE = f"{layout.CONFIG} train.onnx"
-GIVEN = ("features", "target", "labels", "seed", "sample_weight")  # what a function may take besides its parameters
+GIVEN = ("features", "target", "labels", "seed", "sample_weight")  # arguments that glue passes besides the parameters
 LABELS, OUTPUT = "glue.labels", "glue.output"  # keys of a model's metadata
 CHUNK_ROWS = 10_000
-PARITY_ROWS = 1_000  # are predicted by what was turned into ONNX, too
-ALONE_ROWS = 5  # are predicted one by one, too
-TOLERANCE = 1e-3  # of a probability's sum, and of what a row alone is given
+PARITY_ROWS = 1_000  # rows that the model before its conversion to ONNX predicts too
+ALONE_ROWS = 5  # rows that are also predicted one by one
+TOLERANCE = 1e-3  # of the sum of probabilities, and of the prediction of a single row
 
 
 class OnnxRegressor:
-    """An ONNX model of the user's with the manners of a scikit-learn regressor.
+    """The user's ONNX model with the interface of a scikit-learn regressor.
 
     Attributes:
-        model: of a fitted one: ONNX that takes the encoded columns as `number` and `text`.
+        model: once fitted, the ONNX model that takes the encoded columns as `number` and `text`.
     """
 
     model: bytes
@@ -50,10 +50,10 @@ class OnnxRegressor:
         self._learn = learn
 
     def fit(self, features: pd.DataFrame, target: Array, sample_weight: Array | None = None) -> OnnxRegressor:
-        """Call the user's function, or read their file, and check what comes of it.
+        """Call the user's function, or read their file, and check the model.
 
         Raises:
-            StageError: the function fails, or its model is not one that can be served.
+            StageError: the function fails, or its model cannot be served.
         """
         self.model, classes = self._learn(features, target, sample_weight)
         if classes is not None:
@@ -62,7 +62,7 @@ class OnnxRegressor:
         return self
 
     def predict(self, features: pd.DataFrame) -> Array:
-        """The value or label of each row, shape (rows,)."""
+        """Return the value or label of each row, shape (rows,)."""
         return np.ravel(self._outputs(features)[0])
 
     def _outputs(self, features: pd.DataFrame) -> list[Array]:
@@ -71,24 +71,24 @@ class OnnxRegressor:
         try:
             return in_chunks(self._run, features)
         except GlueError as error:
-            raise ValueError(error.message) from error  # as estimators refuse rows
+            raise ValueError(error.message) from error  # the error with which estimators refuse rows
 
     def __getstate__(self) -> dict[str, Any]:
-        """What is kept in a file: the model alone."""
+        """Return what is saved in a file: only the model."""
         return {name: value for name, value in self.__dict__.items() if name in ("model", "classes_")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> OnnxRegressor:
-        """Another one that can be fitted; all that the two share does not change."""
-        made = type(self)(self.__dict__.get("_learn"))  # type: ignore[arg-type]  # a loaded one is not fitted again
+        """Return a copy that can be fitted; whatever the two share does not change."""
+        made = type(self)(self.__dict__.get("_learn"))  # type: ignore[arg-type]  # a loaded model is not fitted again
         made.__setstate__(self.__getstate__())
         return made
 
 
 class OnnxClassifier(OnnxRegressor):
-    """The same of a classifier.
+    """The user's ONNX model with the interface of a scikit-learn classifier.
 
     Attributes:
         classes_: the labels in the order of the probabilities, shape (classes,).
@@ -97,22 +97,22 @@ class OnnxClassifier(OnnxRegressor):
     classes_: Array
 
     def predict(self, features: pd.DataFrame) -> Array:
-        """The most probable label of each row, shape (rows,)."""
+        """Return the most probable label of each row, shape (rows,)."""
         return super().predict(features).astype(self.classes_.dtype)
 
     def predict_proba(self, features: pd.DataFrame) -> Array:
-        """Probabilities, float32 of shape (rows, classes)."""
+        """Return probabilities, float32 of shape (rows, classes)."""
         return self._outputs(features)[1]
 
 
 def runner(model: bytes) -> onnx.Run:
-    """A model as a function, once it is known to hold only what glue serves."""
+    """Return a model as a function, after checking that glue can serve all of it."""
     onnx_files.check(model)
     return onnx.runner(onnx.session(model))
 
 
 def in_chunks(run: onnx.Run, features: pd.DataFrame) -> list[Array]:
-    """The outputs for all rows of a frame, which has the numbers first and then the text."""
+    """Return the outputs for all rows of a frame, which has the numbers first and then the text."""
     is_text = [str(kind).startswith(("object", "str")) for kind in features.dtypes]
     numbers = features.loc[:, np.logical_not(is_text)].to_numpy(np.float32)
     texts = features.loc[:, is_text].to_numpy(object)
@@ -124,10 +124,10 @@ def in_chunks(run: onnx.Run, features: pd.DataFrame) -> list[Array]:
 
 
 def estimator(config: Config, schema: Schema) -> OnnxRegressor:
-    """The unfitted model that `train.onnx` stands for.
+    """Return the unfitted model for `train.onnx`.
 
     Raises:
-        ConfigError: the function does not import, or does not take a parameter; or a file is given any but `labels`.
+        ConfigError: the function cannot be imported or does not take a parameter; or a file has params but `labels`.
     """
     path, params = config.train.onnx or "", dict(config.train.params)
     if config.train.onnx_file is None:
@@ -137,7 +137,7 @@ def estimator(config: Config, schema: Schema) -> OnnxRegressor:
         labels = params.pop("labels", None)
         if params or config.train.weight is not None:
             key = f"params.{next(iter(params))}" if params else "weight"
-            raise ConfigError([f"{layout.CONFIG} train.{key}: {path} is a file, which takes no such thing"])
+            raise ConfigError([f"{layout.CONFIG} train.{key}: {path} is a file, which cannot take it"])
         ask = None
 
     def learn(features: pd.DataFrame, target: Array, weight: Array | None) -> tuple[bytes, Array | None]:
@@ -153,7 +153,7 @@ def estimator(config: Config, schema: Schema) -> OnnxRegressor:
 
 
 def _caller(config: Config, make: Callable[..., Any]) -> Callable[..., Any]:
-    """The user's function, as one of features, target, classes and weights."""
+    """Return the user's function as a function of features, target, classes and weights."""
     path, params = config.train.onnx, dict(config.train.params)
     accepted = inspect.signature(make).parameters
     if not any(p.kind is p.VAR_KEYWORD for p in accepted.values()):
@@ -167,10 +167,10 @@ def _caller(config: Config, make: Callable[..., Any]) -> Callable[..., Any]:
         params.setdefault("seed", config.train.seed)
 
     def ask(features: pd.DataFrame, target: Array, known: Array | None, weight: Array | None) -> Any:
-        beside = {"labels": None if known is None else known.tolist(), "sample_weight": weight}
-        beside = {name: value for name, value in beside.items() if name in accepted}
+        extra = {"labels": None if known is None else known.tolist(), "sample_weight": weight}
+        extra = {name: value for name, value in extra.items() if name in accepted}
         try:
-            return make(features.reset_index(drop=True), target, **beside, **params)
+            return make(features.reset_index(drop=True), target, **extra, **params)
         except Exception as error:
             raise StageError(f"{WHERE}: {path} failed: {brief(error)}{project_lines(error, Path.cwd())}") from error
 
@@ -186,18 +186,18 @@ def checked(
     is_file: bool = False,
     labels: str | None = None,
 ) -> tuple[bytes, Array | None]:
-    """What the user gave as the ONNX model that is kept, and its classes.
+    """Return the user's model as the ONNX model to save, and its classes.
 
     Args:
-        given: bytes, a path or a `ModelProto` of ONNX; or what `tf2onnx.is_model` takes.
+        given: bytes, a path or a `ModelProto` of ONNX; or a model that `tf2onnx.is_model` accepts.
         schema: of the columns.
         features: the training rows.
-        known: their classes, sorted; None: the task is of numbers.
-        is_file: nobody but the file says which class is which.
-        labels: instead of its metadata, JSON.
+        known: their classes, sorted; None: the task is regression.
+        is_file: whether the model is a file, so that it must define the order of its classes itself.
+        labels: the order of the classes as JSON, in place of the model's metadata.
 
     Raises:
-        GlueError: it is no such model, or it answers the training rows with what is no value or probability.
+        GlueError: it is not such a model, or returns invalid values or probabilities for the training rows.
     """
     converted = tf2onnx.convert(given) if tf2onnx.is_model(given) else None
     model = onnx_graph.load(given if converted is None else converted.onnx, one_file=is_file)
@@ -211,45 +211,45 @@ def checked(
     if out.ndim > 2 or len(out) != len(features):
         raise StageError(f"output {output!r} has the shape {out.shape} for {len(features):,} rows")
     if order is None and width != 1:
-        raise StageError(f"output {output!r} has {width} values a row, and {schema.target!r} is one number")
+        raise StageError(f"output {output!r} has {width} values per row, and {schema.target!r} is one number")
     of_one = order is not None and len(order) == 2 and width == 1
     if order is not None and not of_one and width != len(order):
-        raise StageError(f"output {output!r} has {width} values a row, and there are {len(order)} classes: {order}")
+        raise StageError(f"output {output!r} has {width} values per row, and there are {len(order)} classes: {order}")
     _check_values(out, features, is_probability=order is not None, of_one=of_one)
     _check_alone(run, out, features)
     if converted is not None:
         _check_parity(converted, names, out, features, schema)
     if order is None:
         return onnx_graph.with_outcome(model, None, [], of_one=False), None
-    wanted = [label for label in schema.labels or [] if label in order]
-    made = onnx_graph.with_outcome(model, wanted, [order.index(label) for label in wanted], of_one=of_one)
-    return made, np.array(wanted, object if isinstance(wanted[0], str) else None)
+    classes = [label for label in schema.labels or [] if label in order]
+    made = onnx_graph.with_outcome(model, classes, [order.index(label) for label in classes], of_one=of_one)
+    return made, np.array(classes, object if isinstance(classes[0], str) else None)
 
 
 def _labels(says: str | None, schema: Schema, known: list[Any], *, is_file: bool) -> list[Any]:
-    """The labels in the order of the model's probabilities: a function is given indices into the known ones."""
-    hint = f"its metadata {LABELS}: {json.dumps(schema.labels)}, in the order of its probabilities"
+    """Return the labels in the order of the model's probabilities; a function receives indices of known labels."""
+    hint = f"add metadata {LABELS}: {json.dumps(schema.labels)}, in the order of its probabilities"
     if says is None:
         if is_file:
-            raise StageError("does not say which probability is of which class", hint=hint)
+            raise StageError("does not define which probability belongs to which class", hint=hint)
         return known
     try:
         labels = json.loads(says)
     except ValueError:
         labels = None
     if not isinstance(labels, list) or len({json.dumps(label) for label in labels}) != len(labels):
-        raise StageError(f"metadata {LABELS} is no JSON list of different labels: {says:.100}", hint=hint)
+        raise StageError(f"metadata {LABELS} is not a JSON list of distinct labels: {says:.100}", hint=hint)
     every = schema.labels or []
     odd = [one for one in labels if one not in every or isinstance(one, bool) != isinstance(every[0], bool)]
     lacking = [one for one in known if one not in labels]
     if odd or lacking:
-        what = f"has {odd[0]!r}, which is no class" if odd else f"lacks {lacking[0]!r}"
+        what = f"has {odd[0]!r}, which is not a class" if odd else f"lacks the class {lacking[0]!r}"
         raise StageError(f"metadata {LABELS} {what} of {schema.target!r}", hint=hint)
     return [every[every.index(one)] for one in labels]
 
 
 def _output(found: list[onnx_graph.Value], says: str | None) -> str:
-    """The name of the output with the probabilities or the value."""
+    """Return the name of the output with the probabilities or the value."""
     names = [value.name for value in found]
     if says is not None:
         if says not in names:
@@ -260,22 +260,22 @@ def _output(found: list[onnx_graph.Value], says: str | None) -> str:
         return floats[0]
     if not floats:
         kinds = ", ".join(f"{value.name} ({value.kind})" for value in found)
-        raise StageError(f"no output is a tensor of float: {kinds}", hint="of skl2onnx: options={'zipmap': False}")
+        raise StageError(f"no output is a tensor of float: {kinds}", hint="with skl2onnx: options={'zipmap': False}")
     raise StageError(
-        f"several outputs may be meant: {', '.join(floats)}", hint=f"its metadata {OUTPUT}: {floats[-1]}, for one"
+        f"several outputs are possible: {', '.join(floats)}", hint=f"add metadata {OUTPUT}, such as {floats[-1]}"
     )
 
 
 def _check_values(out: Array, features: pd.DataFrame, *, is_probability: bool, of_one: bool) -> None:
-    """Every training row is given a number, and of classes probabilities."""
+    """Check that every training row receives finite numbers, and for classes probabilities."""
     values = out.reshape(len(features), -1).astype(np.float64)
     bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
     if len(bad):
         null = features.iloc[bad[0]].isna()
         name = next((str(column) for column in features.columns[null]), None)
         why = f"; in the first of them {name!r} is null, which is NaN" if name is not None else ""
-        problem = f"gives {values[bad[0]].tolist()} for {len(bad):,} of {len(values):,} training rows"
-        raise StageError(f"{problem}{why}", hint="let the model itself replace NaN" if name is not None else None)
+        problem = f"returns {values[bad[0]].tolist()} for {len(bad):,} of {len(values):,} training rows"
+        raise StageError(f"{problem}{why}", hint="replace NaN inside the model" if name is not None else None)
     if not is_probability:
         return
     total = np.ones(len(values)) if of_one else values.sum(axis=1)
@@ -283,28 +283,30 @@ def _check_values(out: Array, features: pd.DataFrame, *, is_probability: bool, o
     if odd.any():
         row = [float(f"{value:.4g}") for value in values[odd][0][:5]]
         hint = "end it with Sigmoid" if of_one else "end it with Softmax"
-        raise StageError(f"gives no probabilities: {row} for a training row", hint=hint)
+        raise StageError(f"returns values that are not probabilities: {row} for a training row", hint=hint)
 
 
 def _check_alone(run: onnx.Run, out: Array, features: pd.DataFrame) -> None:
-    """A row is given the same whatever rows it comes with: else the served model is another one."""
+    """Check that a row's prediction does not depend on the other rows, as the served model would then differ."""
     for at in range(min(ALONE_ROWS, len(features))):
         alone, among = np.ravel(in_chunks(run, features.iloc[at : at + 1])[0]), np.ravel(out[at])
         if alone.shape != among.shape or not np.allclose(alone, among, rtol=TOLERANCE, atol=TOLERANCE):
-            problem = f"gives {alone[:3].tolist()} for a row alone, and {among[:3].tolist()} for it among others"
-            raise StageError(problem, hint="export it for inference: of PyTorch, model.eval()")
+            problem = f"returns {alone[:3].tolist()} for a row alone, but {among[:3].tolist()} for it among others"
+            raise StageError(problem, hint="export it for inference: with PyTorch, model.eval()")
 
 
 def _check_parity(
     converted: tf2onnx.Converted, names: list[str], out: Array, features: pd.DataFrame, schema: Schema
 ) -> None:
-    """The ONNX form says what the model that it was made of says."""
+    """Check that the ONNX form predicts what the converted model predicts."""
     some, feeds = features.iloc[:PARITY_ROWS], {}
     for name in names:
         columns = [name] if name in some.columns else schema.text if name == "text" else schema.numeric
         feeds[name] = some[columns].to_numpy()
-    said = np.ravel(converted.predict(feeds))
+    expected = np.ravel(converted.predict(feeds))
     got = np.ravel(out[: len(some)])
-    apart = float(np.max(np.abs(said - got) / np.maximum(1.0, np.abs(said)))) if said.shape == got.shape else math.inf
+    apart = math.inf
+    if expected.shape == got.shape:
+        apart = float(np.max(np.abs(expected - got) / np.maximum(1.0, np.abs(expected))))
     if not apart <= TOLERANCE:
         raise StageError(f"its ONNX form is not faithful: {len(some):,} training rows differ by up to {apart:.2g}")

@@ -1,4 +1,4 @@
-"""package: the bundle that batch scoring and serving use, with the proof that it says what scikit-learn says."""
+"""package: the bundle for batch scoring and serving, with the proof that it predicts what scikit-learn predicts."""
 
 from __future__ import annotations
 
@@ -36,18 +36,19 @@ if TYPE_CHECKING:
 LABELS_EQUAL = 0.999
 PROBABILITY_P99 = 0.001
 ODD_TEXT = "Words NEVER seen: Straße, \u0130stanbul, \u4e2d\u6587, na\u00efve \U0001f600\n12,5 % it's"
-Parity = dict[str, Any]  # `parity.json`: is the ONNX form faithful, by which numbers, and the form that is kept
+Parity = dict[str, Any]  # `parity.json`: whether the ONNX form is faithful, the numbers, and the form that is kept
 
 
 def package(config: Config, root: Path) -> None:
-    """Write the bundle that batch scoring and serving use.
+    """Write the bundle for batch scoring and serving.
 
-    Files: `model.onnx` where ONNX is faithful, else `model.skops`; `parity.json`, the proof of it; `schema.json`;
-    `features.json`, what of it is in Feast, if anything; `signature.json` in MLflow's form; `input_example.json`;
-    `reference.parquet`, a sample of rows, and `holdout.json`, the metrics of the holdout, both for monitoring.
+    Files: `model.onnx` if ONNX is faithful, else `model.skops`; `parity.json`, the proof of it; `schema.json`;
+    `features.json`, the features from Feast, if there are any; `signature.json` in MLflow's form;
+    `input_example.json`; `reference.parquet`, a sample of rows, and `holdout.json`, the metrics of the holdout, both
+    for monitoring.
 
     Raises:
-        CheckFailed: `package.require: onnx` and ONNX is not faithful.
+        CheckFailed: `package.require` is onnx, and ONNX is not faithful.
     """
     schema = Schema.from_dict(files.read_json(root / layout.COLUMNS)["schema"])
     evaluated = evaluation.read(root / layout.EVALUATION)
@@ -100,15 +101,15 @@ def kept(
     *,
     require: str | None = None,
 ) -> Parity:
-    """Put a model into a bundle: `model.onnx` where that is faithful on the encoded holdout, else its skops file.
+    """Write a model into a bundle: `model.onnx` if that is faithful on the encoded holdout, else its skops file.
 
-    With the skops file goes `trust.json`, where it holds classes or functions that are trusted by name.
+    If the skops file contains classes or functions that are trusted by name, `trust.json` is written too.
 
     Returns:
         The proof.
 
     Raises:
-        CheckFailed: ONNX is required and not faithful.
+        CheckFailed: ONNX is required, and is not faithful.
     """
     made: bytes | None = None
     parity: Parity
@@ -127,7 +128,7 @@ def kept(
     if not parity["faithful"] and require == "onnx":
         raise CheckFailed(
             f"package.require is onnx, and ONNX is not faithful: {parity['reason']}",
-            hint="another estimator, or remove package.require to keep the model in skops form",
+            hint="use another estimator, or remove package.require to package the model as skops",
         )
     folder.mkdir(parents=True, exist_ok=True)
     if parity["faithful"] and made is not None:
@@ -141,7 +142,7 @@ def kept(
 
 
 def example_rows(table: pa.Table, schema: Schema) -> list[dict[str, Any]]:
-    """Rows as a request has them: numbers are numbers, dates are ISO 8601, however the table's text wrote them."""
+    """Return rows as a request has them: numbers as numbers, dates in ISO 8601, whatever the text in the table."""
     rows: list[dict[str, Any]] = table.to_pylist()
     for column in schema.columns:
         values = table.column(column.name)
@@ -162,37 +163,37 @@ def example_rows(table: pa.Table, schema: Schema) -> list[dict[str, Any]]:
 
 
 def compare(model: Any, made: bytes, schema: Schema, features: pd.DataFrame) -> Parity:
-    """ONNX against scikit-learn on the holdout and on awkward rows: all null, unseen categories, extremes."""
+    """Compare ONNX with scikit-learn on the holdout and on awkward rows: all null, unseen categories, extremes."""
     import pandas as pd
 
     every = pd.concat([features, *awkward_rows(model, features, schema)], ignore_index=True)
-    wanted = np.ravel(in_pieces(model.predict, every, schema))
+    expected = np.ravel(in_pieces(model.predict, every, schema))
     live = onnx.runner(onnx.session(made))
     pieces = [live(_inputs(every[part], schema)) for part in schema.pieces(len(every))]
     got = [np.concatenate(parts) for parts in zip(*pieces, strict=True)]
     record: Parity = {"rows": len(every), "holdout_rows": len(features)}
     if schema.task == "regression":
-        scale = float(np.std(wanted[: len(features)])) or 1.0  # extremes have one that hides every difference
+        scale = float(np.std(expected[: len(features)])) or 1.0  # with the extremes it would hide every difference
         value = np.ravel(got[0])
         with np.errstate(invalid="ignore"):
-            scaled = np.abs(value - wanted) / np.maximum(scale, np.abs(wanted))
-        scaled[value == wanted] = 0.0  # infinite both
+            scaled = np.abs(value - expected) / np.maximum(scale, np.abs(expected))
+        scaled[value == expected] = 0.0  # both infinite
         p99 = float(np.quantile(scaled, 0.99))
         record |= {"p99_difference": p99, "unit": "standard deviations of the prediction"}
         faithful = p99 <= PROBABILITY_P99
         reason = "" if faithful else f"p99 of the difference is {p99:.2g} standard deviations"
     else:
-        labels = np.ravel(got[0]).astype(wanted.dtype)
+        labels = np.ravel(got[0]).astype(expected.dtype)
         if schema.decision is not None:
-            wanted, labels = (
+            expected, labels = (
                 schema.decided(p, model.classes_.tolist())
                 for p in (in_pieces(model.predict_proba, every, schema), got[1])
             )
-        equal = float(np.mean(labels == wanted))
+        equal = float(np.mean(labels == expected))
         record["equal_labels"] = equal
         faithful, reason = equal >= LABELS_EQUAL, f"{equal:.4%} of the labels are equal"
         if hasattr(model, "predict_proba") and got[1].shape != (len(every), len(model.classes_)):
-            faithful, reason = False, f"it gives probabilities of shape {got[1].shape}"
+            faithful, reason = False, f"it returns probabilities of shape {got[1].shape}"
         elif hasattr(model, "predict_proba"):
             p99 = float(np.quantile(np.abs(got[1] - in_pieces(model.predict_proba, every, schema)).max(axis=1), 0.99))
             record["p99_probability_difference"] = p99
@@ -202,7 +203,7 @@ def compare(model: Any, made: bytes, schema: Schema, features: pd.DataFrame) -> 
 
 
 def _inputs(rows: pd.DataFrame, schema: Schema) -> onnx.Inputs:
-    """Encoded rows as an ONNX model takes them."""
+    """Return encoded rows in the form that an ONNX model takes."""
     inputs = {}
     if schema.numeric:
         inputs["number"] = rows[schema.numeric].to_numpy(np.float32)
@@ -212,9 +213,9 @@ def _inputs(rows: pd.DataFrame, schema: Schema) -> onnx.Inputs:
 
 
 def awkward_rows(model: Any, features: pd.DataFrame, schema: Schema) -> list[pd.DataFrame]:
-    """Holdout rows made awkward: each number null in turn (at most 50), unseen text, extremes.
+    """Return holdout rows made awkward: each number null in turn (at most 50), unseen text, extremes.
 
-    Rows that scikit-learn itself refuses (an extreme that a scaler turns into infinity) are left out.
+    Rows that scikit-learn itself refuses (such as an extreme that a scaler turns into infinity) are left out.
     """
     import pandas as pd
 
@@ -227,7 +228,7 @@ def awkward_rows(model: Any, features: pd.DataFrame, schema: Schema) -> list[pd.
     for name in schema.text:
         null[name] = ""
         unseen[name] = words_of(ODD_TEXT) if name in schema.free_text else "a value never seen"
-    parts += [null.copy(), far.copy(), unseen.copy()]  # each in one piece again: pandas joins column by column else
+    parts += [null.copy(), far.copy(), unseen.copy()]  # copies are one block: else pandas joins column by column
     for name in schema.numeric[:50]:
         row = start.head(1).copy()
         row[name] = np.float32(np.nan)

@@ -1,4 +1,4 @@
-"""The plots that fit a task, as SVG by name."""
+"""The plots for a task, as SVG by name."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from mlops_glue.pipeline import curves
 from mlops_glue.pipeline.evaluation import Contributions, Importance
 from mlops_glue.schema import Schema
 
-MAX_CURVES = 10  # classes with a curve of their own
+MAX_CURVES = 10  # classes that have a curve
 MAX_LABELS = 40  # in a confusion matrix
 MAX_POINTS = 2000
 Array = np.ndarray[Any, Any]
 
 
 def of_outcome(schema: Schema, truth: Array, label: Array, probability: Array | None) -> dict[str, str]:
-    """ROC, precision-recall, calibration and confusion for classes; prediction and residuals for values.
+    """Return ROC, precision-recall, calibration and confusion for classes; prediction and residuals for values.
 
     Truth, label and probability are as `metrics` takes them.
     """
     if probability is None:
         return _values(truth, label)
     names = [str(label) for label in schema.class_order]
-    is_certain = bool(np.isin(probability, (0, 1)).all())  # no curve shows anything about hard labels
+    is_certain = bool(np.isin(probability, (0, 1)).all())  # a curve of hard labels shows nothing
     plots = {} if is_certain else _curves(names, truth, probability)
     if len(names) <= MAX_LABELS:
         counts = formulas.confusion(truth, label, len(names))
@@ -36,14 +36,14 @@ def of_outcome(schema: Schema, truth: Array, label: Array, probability: Array | 
 
 
 def of_models(schema: Schema, outcomes: Mapping[str, tuple[Array, Array, Array | None]]) -> str | None:
-    """Several models on the same rows in one picture, by name; None where there is nothing to draw.
+    """Return one plot of several models on the same rows, by name; None if there is nothing to draw.
 
-    ROC curves for classes, of more than two the classes pooled (the micro-average); for values how many rows are
+    For classes it has ROC curves, with more than two classes pooled (the micro-average); for values, the share of rows
     predicted within an error. The outcomes are as `metrics` takes them.
     """
     if schema.labels is None:
         found = {name: curves.within(truth - value) for name, (truth, value, _) in outcomes.items()}
-        # one value far off would press all else to the left
+        # a single outlier would squeeze everything else to the left
         wide = max((float(np.interp(0.98, up, across)) for across, up in found.values() if len(up)), default=0.0)
         return matplotlib.lines("Rows within an error", "absolute error", "share of rows", found, wide=wide or 1.0)
     pooled, drawn = len(schema.class_order) > 2, dict[str, tuple[Array, Array]]()
@@ -61,7 +61,7 @@ def of_models(schema: Schema, outcomes: Mapping[str, tuple[Array, Array, Array |
 def of_threshold(
     schema: Schema, costs: list[list[float]] | None, truth: Array, probability: Array | None
 ) -> dict[str, str]:
-    """Threshold against precision, recall and cost, for two classes."""
+    """Return precision, recall and cost by threshold, for two classes."""
     threshold = None if schema.decision is None else schema.decision.threshold
     if (
         schema.task != "binary"
@@ -79,7 +79,7 @@ def of_threshold(
 
 
 def of_importances(importances: Sequence[Importance] | None, rows: int) -> dict[str, str]:
-    """The twenty greatest importances, of a holdout of so many rows."""
+    """Return the twenty largest importances; `rows` is the size of the holdout."""
     if not importances:
         return {}
     top = importances[:20]
@@ -90,7 +90,7 @@ def of_importances(importances: Sequence[Importance] | None, rows: int) -> dict[
 
 
 def of_contributions(found: Contributions | None, schema: Schema, rows: int) -> dict[str, str]:
-    """How far each of the 20 columns with the most moves the answer."""
+    """Return how far each of the 20 columns with the largest contributions moves the prediction."""
     if found is None:
         return {}
     of = schema.class_order[-1] if schema.task == "binary" else "the predicted class"
@@ -102,7 +102,7 @@ def of_contributions(found: Contributions | None, schema: Schema, rows: int) -> 
 
 
 def part(shown: int, of: int, what: str) -> str:
-    """What a title says where it is not of all: ` (1,000 of 3,000 rows)`."""
+    """Return the end of a title that shows only a part: ` (1,000 of 3,000 rows)`; "" if it shows all."""
     return f" ({shown:,} of {of:,} {what})" if shown < of else ""
 
 
@@ -115,7 +115,7 @@ def _curves(names: list[str], truth: Array, probability: Array) -> dict[str, str
     is_binary = len(names) == 2
     of = f" of {names[1]}" if is_binary else part(len(frequent), len(names), "classes")
     level = float((truth == 1).mean()) if is_binary else None
-    # the points of a rare class are all near zero: the square ends where they do
+    # the points of a rare class are all near zero: the axes end there
     top = min(1.0, 1.1 * max((float(np.max(points)) for points in calibration.values()), default=1.0))
     lines = matplotlib.lines
     return {

@@ -1,4 +1,4 @@
-"""What glue puts in front of an estimator: encoding of categories, and imputing and scaling where they are needed."""
+"""The preprocessing before an estimator: encoding of categories, and imputing and scaling if they are needed."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from mlops_glue.schema import Schema
 if TYPE_CHECKING:
     import pandas as pd
 
-MAX_VALUES = 500  # of a category, that get a column each
-ONE_HOT = 32  # a category of so many values gets a column for each of them
+MAX_VALUES = 500  # largest number of values of a category that become columns
+ONE_HOT = 32  # a category with at most this many values becomes one column for each value
 
 
 def preprocessing(
     schema: Schema, estimator: Estimator, features: pd.DataFrame, train: Train, native: Form | None = None
 ) -> Estimator:
-    """One-hot for few values, target or ordinal encoding for many; imputing and scaling only where it is needed.
+    """Return the preprocessing: one-hot encoding for few values, target or ordinal encoding for many.
 
-    Categories of a `native` form come next to the numbers, as a number for each value, or as they are.
-
-    Columns are addressed by position, so that the ONNX model can take them as two matrices.
+    It imputes and scales only if the estimator needs it. Categories in a `native` form come right after the numbers,
+    as a number for each value or as text. Columns are addressed by position, so that the ONNX model can take them as
+    two matrices.
     """
     import numpy as np
     from sklearn.base import clone
@@ -38,9 +38,9 @@ def preprocessing(
     steps: list[Estimator] = []
     if not get_tags(estimator).input_tags.allow_nan:
         steps.append(SimpleImputer(strategy="median", keep_empty_features=True))
-    # a scaler in front of trees moves rows across thresholds in float32; a search may hold trees
+    # a scaler before trees moves rows across thresholds in float32; a search may contain trees
     unscaled = ("sklearn.tree", "sklearn.ensemble", "sklearn.model_selection", "lightgbm", "xgboost", "catboost")
-    inside = [estimator, *getattr(estimator, "get_params", dict)().values()]  # of what calibrates, or the like
+    inside = [estimator, *getattr(estimator, "get_params", dict)().values()]  # inside a calibration or the like
     scaled = not any(type(part).__module__.startswith(unscaled) for part in inside)
     if scaled:
         steps.append(StandardScaler())
@@ -59,12 +59,12 @@ def preprocessing(
     if few:
         parts.append(("category", clone(one_hot), few))
     if many:
-        # given, because it would take whole numbers for classes and make a column for each
+        # set explicitly, as it would treat whole numbers as classes and add a column for each
         kind = "continuous" if schema.task == "regression" else "binary"
         encoder: Estimator = TargetEncoder(target_type=kind, random_state=train.seed)
-        if schema.task == "multiclass":  # skl2onnx has no multiclass TargetEncoder, and no infrequent categories
+        if schema.task == "multiclass":  # skl2onnx supports no multiclass TargetEncoder and no infrequent categories
             encoder = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1, dtype=np.float32)
-            if scaled:  # a linear model makes nothing of an order by name
+            if scaled:  # a linear model cannot use an alphabetical order
                 encoder = one_hot.set_params(categories=[_frequent(features.iloc[:, at]) for at in many])
         parts.append(("many_values", encoder, many))
     words = free_text.parts(schema, features, train.words)
@@ -72,6 +72,6 @@ def preprocessing(
 
 
 def _frequent(values: pd.Series[str]) -> list[str]:
-    """The values that have enough rows to learn from, in order; the others are all zeros."""
+    """Return the values that have enough rows to learn from, in order; other values are encoded as zeros."""
     counts = values.value_counts()
     return sorted(counts[counts >= free_text.MIN_ROWS].index[:MAX_VALUES]) or [counts.index[0]]

@@ -1,9 +1,9 @@
-"""What a raw column is, read from its values: kind, or the reason to leave it out.
+"""Infer from its values what a raw column is: its kind, or the reason to leave it out.
 
-`featurize.choose_columns` asks for it only where `features:` of glue.yaml lists no column; what Feast joins has the
-kind of its definition. `column_types.infer_type` decides before that what CSV text is in Arrow. The texts that are
+`featurize.choose_columns` uses this only if `features:` in glue.yaml lists no column; features joined by Feast have the
+kind of their definition. Before that, `column_types.infer_type` decides the Arrow type of CSV text. The texts that mean
 null are `words.NULLS` (empty, NA, N/A, n/a, NaN, nan, null, NULL, None, #N/A, <NA>, ? and a dot, after trimming). They
-are kept in the model's schema, so CSV, Parquet, JSON Lines and requests agree.
+are stored in the model's schema, so CSV, Parquet, JSON Lines and requests agree.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ ID_NAME = re.compile(r"(^|[_\W])(id|uuid|guid|key|index|rownames?)$|^unnamed|[a-
 DATE_LIKE = re.compile(
     r"^\s*\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}|^\s*\d{1,2}[ -][A-Za-z]{3}|^\s*[A-Za-z]{3,9} \d{1,2},? \d{4}"
 )
-GROUPED = r"\d+([.,' ]\d{3})*([.,]\d+)?"  # digits, however thousands and decimals are parted
-UNNAMED = re.compile(r"^(unnamed: \d+|__index_level_\d+__)$", re.IGNORECASE)  # pandas' names for what has none
+GROUPED = r"\d+([.,' ]\d{3})*([.,]\d+)?"  # digits with any separators of thousands and decimals
+UNNAMED = re.compile(r"^(unnamed: \d+|__index_level_\d+__)$", re.IGNORECASE)  # pandas' names of unnamed columns
 SIGNED = rf"^\(?[-+]?([A-Z]{{0,3}}\p{{Sc}})?\s?[-+]?{GROUPED}\s?([%‰°\p{{Sc}}]|[A-Za-zµ°²³/]{{1,6}})?\)?$"
 MOSTLY = 0.9
-PROSE = "free text; its words can be learned from: features.text"
-WORDS_OF_PROSE, MOSTLY_SHARED = 5, 0.5  # different words of a text, and the share of them that other texts have too
-STEADY = ("constant", "one value only", "no values")  # reasons to leave out what tells a model nothing
+PROSE = "free text; list it in features.text to learn from its words"
+WORDS_OF_PROSE, MOSTLY_SHARED = 5, 0.5  # different words of a text, and the share of them that occur in other texts
+STEADY = ("constant", "only one value", "no values")  # reasons to leave out columns without information
 
 
 @dataclass(frozen=True)
@@ -43,26 +43,26 @@ class Profile:
 
     name: str
     kind: Kind | None
-    reason: str  # of a category: why it may have been meant as something else
+    reason: str  # for a category: why it may be meant as something else
     distinct: int
     nulls: int
-    whole: bool = False  # holds whole numbers
-    prose: bool = False  # is left out, and its words may tell a model something
+    whole: bool = False  # whether its values are whole numbers
+    prose: bool = False  # whether it is left out although its words may be useful
 
     def left_out(self, reason: str) -> Profile:
-        """The column is left out."""
+        """Return the profile of a column that is left out."""
         return replace(self, kind=None, reason=reason)
 
     def kept(self, kind: Kind, reason: str = "") -> Profile:
-        """The column is taken as of this kind."""
+        """Return the profile of a column with a kind."""
         return replace(self, kind=kind, reason=reason)
 
 
 def profile(table: pa.Table) -> list[Profile]:
-    """Every column of the table, in order."""
+    """Return the profile of every column of the table, in order."""
     decimal = reading_facts(table)["decimal"]
     return [
-        Profile(field.name, None, "pandas' index of the table: the place of the row", 0, table.column(at).null_count)
+        Profile(field.name, None, "pandas' index of the table: the row number", 0, table.column(at).null_count)
         if UNNAMED.match(field.name) or (field.metadata or {}).get(INDEX_KEY) == b"place"
         else _profile_of(field.name, table.column(at), decimal)
         for at, field in enumerate(table.schema)
@@ -89,7 +89,7 @@ def _profile_of(name: str, values: pa.ChunkedArray, decimal: str) -> Profile:
         spread = pc.min_max(values).as_py()
         if distinct == present and spread["max"] - spread["min"] == distinct - 1:
             return column.left_out("identifier: every value is different")
-        if distinct > 0.5 * present and ID_NAME.search(name):  # some rows may be there twice
+        if distinct > 0.5 * present and ID_NAME.search(name):  # some rows may be duplicates
             return column.left_out("identifier: most values are different")
     if is_number(kind) or pa.types.is_decimal(kind):
         return _number(column, present, float32_fit(values))
@@ -97,11 +97,11 @@ def _profile_of(name: str, values: pa.ChunkedArray, decimal: str) -> Profile:
 
 
 def _useless(column: Profile) -> str | None:
-    """Why a column is left out, whatever its type; None: it may be of use."""
+    """Return why a column is left out whatever its type; None if it may be useful."""
     if not column.name.strip():
         return "it has no name"
     if column.name in layout.OWN_COLUMNS:
-        return "glue uses this name"
+        return "glue uses this name itself"
     if column.distinct == 0:
         return STEADY[2]
     if column.distinct == 1:
@@ -110,7 +110,7 @@ def _useless(column: Profile) -> str | None:
 
 
 def _number(column: Profile, present: int, fit: Float32Fit, equal: tuple[str, str] | None = None) -> Profile:
-    """As float32, or as categories, where that would make too many values equal and there are few."""
+    """Return a number, or a category if float32 would make too many of its few values equal."""
     if fit.twins is None:
         return column.kept("number", "" if equal is None else f"as numbers {equal[0]} and {equal[1]} are equal")
     reason = f"as numbers {fit.twins[0]} and {fit.twins[1]} would be equal (float32)"
@@ -119,12 +119,12 @@ def _number(column: Profile, present: int, fit: Float32Fit, equal: tuple[str, st
 
 
 def _text(column: Profile, values: pa.ChunkedArray, decimal: str) -> Profile:
-    """Text: booleans, numbers, dates, an identifier, or categories."""
+    """Return the profile of text: booleans, numbers, dates, an identifier, or categories."""
     import pyarrow.compute as pc
 
     present, distinct = len(values) - column.nulls, column.distinct
     texts = parsing.clean_words(values).drop_null()
-    column = replace(column, nulls=len(values) - len(texts))  # what is blank, or says null, counts as null
+    column = replace(column, nulls=len(values) - len(texts))  # blanks and words for null count as null
     counted = texts.value_counts()
     words = counted.field("values")
     if len(words) == 0:
@@ -142,7 +142,7 @@ def _text(column: Profile, values: pa.ChunkedArray, decimal: str) -> Profile:
             dates.parse_dates(texts, dates.infer_day_first(texts))
             return column.kept("datetime")
         except parsing.InvalidValue as error:
-            no_date = f"dates, but row {error.row + 1} of those that are not null: {error}"
+            no_date = f"dates, but row {error.row + 1} of the rows that are not null: {error}"
     if distinct > 0.3 * present and distinct > 50 and ID_NAME.search(column.name):
         return column.left_out("identifier: many values, few rows of each")
     if (distinct > 0.5 * present and distinct > 50) or (distinct == present and present > 20):
@@ -154,7 +154,7 @@ def _text(column: Profile, values: pa.ChunkedArray, decimal: str) -> Profile:
 
 
 def _is_prose(texts: pa.StringArray) -> bool:
-    """Do the texts have some words each, and mostly such as others have too? Names and addresses hardly do."""
+    """Return whether the texts have several words each, mostly shared with other texts; names and addresses do not."""
     found = [words_of(text).split() for text in texts[:1000].to_pylist()]
     rows = Counter(word for words in found for word in words)
     alone = len([word for word, count in rows.items() if count == 1])
@@ -167,7 +167,7 @@ def _codes(words: pa.StringArray) -> str:
 
 
 def _meant(counted: pa.StructArray, numeric: pa.BooleanArray) -> str:
-    """What keeps text from being numbers, where most of it is; empty where it is not."""
+    """Return why text that is mostly numbers is not read as numbers; empty if it is not mostly numbers."""
     import pyarrow.compute as pc
 
     words, counts = counted.field("values"), counted.field("counts")
@@ -175,8 +175,8 @@ def _meant(counted: pa.StructArray, numeric: pa.BooleanArray) -> str:
     rows, others = pc.sum(counts).as_py(), pc.sum(counts.filter(odd)).as_py()
     if others <= (1 - MOSTLY) * rows:
         shown = ", ".join(f"{word!r:.40}" for word in words.filter(odd)[:3].to_pylist())
-        return f"{others:,} of {rows:,} values are no numbers ({shown}{', …' if pc.sum(odd).as_py() > 3 else ''})"
-    head = words[:1000]  # of free text there may be millions
+        return f"{others:,} of {rows:,} values are not numbers ({shown}{', …' if pc.sum(odd).as_py() > 3 else ''})"
+    head = words[:1000]  # free text may have millions of values
     signed = pc.match_substring_regex(head, SIGNED)
     like = head.filter(pc.and_(signed, odd[:1000]))
     if len(head) > 10 and len(like) and pc.sum(signed).as_py() > MOSTLY * len(head):
@@ -186,16 +186,16 @@ def _meant(counted: pa.StructArray, numeric: pa.BooleanArray) -> str:
 
 
 def unread(kind: pa.DataType) -> str | None:
-    """Why no column of this type is taken; None: it can be."""
+    """Return why columns of a type cannot be used; None if they can."""
     import pyarrow as pa
 
     of = pa.types
     if of.is_null(kind):
         return STEADY[2]
     if of.is_time(kind):
-        return "a time of day; to be taken it is a number, of hours for one"
+        return "a time of day; write it as a number, such as hours, to use it"
     if of.is_duration(kind):
-        return "a length of time; to be taken it is a number, of seconds for one"
+        return "a duration; write it as a number, such as seconds, to use it"
     if (
         parsing.is_text(kind)
         or of.is_boolean(kind)
@@ -209,21 +209,21 @@ def unread(kind: pa.DataType) -> str | None:
 
 
 def find_timestamp(profiles: list[Profile]) -> str | list[str] | None:
-    """The one complete date column that is no date of birth, or the columns year, month, day (hour, minute), or None.
+    """Return the only complete date column, unless it is a date of birth, or the columns year, month, day, or None.
 
-    With several date columns nobody but the user knows which one says when a row was known.
+    The parts may include hour and minute. With several date columns, only the user knows which is the row's time.
     """
     dates = [p.name for p in profiles if p.kind == "datetime" and p.nulls == 0]
     if len(dates) == 1 and not re.search(r"birth|dob", dates[0], re.IGNORECASE):
         return dates[0]
-    # a constant year is a part too
+    # a constant year is also a part
     by_name = {p.name.lower(): p.name for p in profiles if p.whole and p.nulls == 0}
     parts = [by_name[part] for part in ("year", "month", "day", "hour", "minute") if part in by_name]
     return parts if {"year", "month", "day"} <= {p.lower() for p in parts} and not dates else None
 
 
 def infer_task(values: pa.ChunkedArray) -> str:
-    """binary, multiclass or regression, from the target's type and how many values it has."""
+    """Return binary, multiclass or regression, from the target's type and its number of values."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

@@ -1,8 +1,8 @@
-"""Tables that a query gives: its rows are a Parquet file that DVC tracks, read again only when somebody asks for it.
+"""Tables that come from a query: the rows are stored as a Parquet file that DVC tracks, and are read only on request.
 
-A query has no hash that says whether its rows are others now. So they are read before the stages, never by one: once
-where the file is not there yet, where the query is another one, and by `glue run --refresh`. What was read, from where
-and when stands in the file's `.dvc`, in git.
+A query has no hash that shows whether its rows have changed. So they are read before the stages, never by a stage: if
+the file does not exist yet, if the query has changed, and by `glue run --refresh`. The file's `.dvc`, in git, records
+the query, its database and the time.
 """
 
 from __future__ import annotations
@@ -25,43 +25,43 @@ LIMIT_S = 600.0
 
 
 def sources(config: Config) -> dict[str, Source]:
-    """The sources that a query gives, by name."""
+    """Return the sources that have a query, by name."""
     return {name: source for name, source in config.data.sources.items() if source.query is not None}
 
 
 def read(config: Config, root: Path, on_stage: OnStage, *, again: bool) -> None:
-    """Read each query whose rows are not there, or of another query; `again`: every one.
+    """Run each query whose rows are missing or belong to an older query; with `again`, run every query.
 
-    Where one cannot be read, or gives no rows, its file and all else stay as they were.
+    If a query fails, or returns no rows, its file and everything else stay unchanged.
 
     Raises:
-        DataError: a query gives no rows, or its file is one that no query made.
-        GlueError: a database cannot be reached, or refuses.
+        DataError: a query returns no rows, or its file was not written by a query.
+        GlueError: a database cannot be reached, or refuses the query.
     """
-    asked = sources(config)
-    if not asked:
+    queried = sources(config)
+    if not queried:
         return
     with staged("query", on_stage) as result:
-        due = [name for name, source in asked.items() if again or _is_due(root, name, source)]
+        due = [name for name, source in queried.items() if again or _is_due(root, name, source)]
         result.outcome = "executed" if due else "unchanged"
-        result.reasons = [_read(root, name, asked[name]) for name in due]
+        result.reasons = [_read(root, name, queried[name]) for name in due]
 
 
 def check(config: Config, root: Path) -> None:
-    """The files hold the rows of the queries as they stand; `dvc repro` alone reads none.
+    """Check that the files have the rows of the current queries; `dvc repro` alone runs no query.
 
     Raises:
-        DataError: one holds those of another query.
+        DataError: a file has the rows of another query.
     """
     for name, source in sources(config).items():
         known = dvc.about(root, source.path)
         if known is None or known["query"] != _text(source):
-            problem = f"{source.path} does not hold the rows of data.sources.{name}.query as it stands"
-            raise DataError(problem, hint="glue run, which reads it")
+            problem = f"{source.path} does not have the rows of the current data.sources.{name}.query"
+            raise DataError(problem, hint="glue run, which runs the query")
 
 
 def pending(config: Config, root: Path, text: str | None = None) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
-    """`dvc.pending`, and first the queries, of which DVC knows nothing: a run reads one that is another than it was."""
+    """Return `dvc.pending`, preceded by the queries, which DVC does not know: a run reads a query that has changed."""
     why, upstream = dvc.pending(root, text)
     if not sources(config):
         return why, upstream
@@ -74,7 +74,7 @@ def pending(config: Config, root: Path, text: str | None = None) -> tuple[dict[s
 
 
 def recorded(root: Path, path: str, md5: str) -> dict[str, Any] | None:
-    """What was read into a file with this MD5: query, place, time, rows; None where no query gave it."""
+    """Return the query, database, time and rows of a file with an MD5; None if no query wrote it."""
     known = dvc.about(root, path)
     return known if known is not None and known["md5"] == md5 else None
 
@@ -87,14 +87,14 @@ def _is_due(root: Path, name: str, source: Source) -> bool:
     file, known = root / source.path, dvc.about(root, source.path)
     if known is None:
         if file.exists() or Path(f"{file}.dvc").exists():
-            problem = f"data.sources.{name}: {source.path} is there already, and no query made it"
-            raise DataError(problem, hint="glue run --refresh replaces it; or give the query another path")
+            problem = f"data.sources.{name}: {source.path} already exists, and was not written by a query"
+            raise DataError(problem, hint="replace it: glue run --refresh; or give the query another path")
         return True
     if known["query"] != _text(source):
         return True
     if not file.is_file():
-        problem = f"data.sources.{name}: {source.path} is not there; it was read {known['read']}"
-        raise DataError(problem, hint=f"dvc pull {source.path}.dvc; or read it anew: glue run --refresh")
+        problem = f"data.sources.{name}: {source.path} does not exist; it was read {known['read']}"
+        raise DataError(problem, hint=f"dvc pull {source.path}.dvc; or run the query again: glue run --refresh")
     return False
 
 
@@ -104,34 +104,34 @@ def write(fresh: Path, source: Source, url: str, root: Path, key: str) -> dict[s
     Args:
         fresh: the file.
         source: the query.
-        url: where it is asked, resolved.
+        url: the database, with variables resolved.
         root: the project.
-        key: what the query is called in messages.
+        key: the name of the query in messages.
 
     Returns:
-        What the `.dvc` of its rows says of them.
+        The metadata for the `.dvc` of the rows.
 
     Raises:
-        DataError: it gives no rows, or what is not kept exactly.
+        DataError: the query returns no rows, or values that cannot be stored exactly.
         ToolError: the database does not answer in time, or refuses the query.
     """
     about = {"query": _text(source), "url": masked(source.url, "url"), "read": _now(), "rows": 0}
     try:
-        # DuckDB looks for a file that a query reads first in the folder where it runs
+        # DuckDB resolves the files in a query relative to the current folder
         folder = root if root.is_dir() else fresh.parent
         with contextlib.chdir(folder), row_groups.writing(fresh, combined=True) as file:
             for piece in sql.rows(url, _text(source), root, source.timeout_s or LIMIT_S):
                 file.write(piece)
                 about["rows"] += piece.num_rows
         if not about["rows"]:
-            raise DataError("the query gives no rows", hint="is it the right database, and does the query run there?")
+            raise DataError("the query returns no rows", hint="check the database, and run the query there")
     except (DataError, ToolError) as error:
         raise type(error)(redacted(f"{key}: {error.message}", url), hint=error.hint) from error
     return about
 
 
 def _read(root: Path, name: str, source: Source) -> str:
-    """Read one query into its file; what came of it, in words."""
+    """Run one query and write its file; return the result as text."""
     key = f"data.sources.{name}"
     url = resolve(source.url or "", f"{key}.url")
     path, fresh = root / source.path, root / layout.STATE / "query.parquet"
@@ -150,18 +150,18 @@ def _read(root: Path, name: str, source: Source) -> str:
 
 @contextlib.contextmanager
 def _replaced(path: Path, fresh: Path) -> Iterator[None]:
-    """Put a new file in the place of one, which is put back where the block fails."""
+    """Replace a file by a new one; restore it if the block fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
     before = path.with_name(f".{path.name}.before.tmp")
-    had_one = path.exists()
-    if had_one:
+    existed = path.exists()
+    if existed:
         path.replace(before)
     try:
         fresh.replace(path)
         yield
     except BaseException:
         path.unlink(missing_ok=True)
-        if had_one:
+        if existed:
             before.replace(path)
         raise
     before.unlink(missing_ok=True)

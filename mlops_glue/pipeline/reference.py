@@ -1,4 +1,4 @@
-"""What monitoring will compare with: a sample of rows with what the model says, and what the holdout said."""
+"""The reference of monitoring: a sample of rows with the model's predictions, and the metrics of the holdout."""
 
 from __future__ import annotations
 
@@ -31,9 +31,12 @@ MLFLOW_TYPES = {
 
 
 def sample(bundle: Bundle, take: Callable[[Array], pa.Table], parts: dict[str, pa.Table]) -> pa.Table:
-    """Raw columns, target, `glue_split` (train or test), then what `glue predict` would add; rows spread evenly.
+    """Return evenly spaced rows: raw columns, target, `glue_split` (train or test), and the columns of `glue predict`.
 
-    The raw rows of some numbers are what `take` gives; the parts have the number and the target of each row.
+    Args:
+        bundle: the bundle that predicts.
+        take: returns the raw rows with the given numbers.
+        parts: the number and the target of each row, by `train` and `test`.
     """
     import pyarrow as pa
 
@@ -49,11 +52,11 @@ def sample(bundle: Bundle, take: Callable[[Array], pa.Table], parts: dict[str, p
 
 
 def holdout(evaluation: Evaluation, sampled: pa.Table, schema: Schema) -> dict[str, Any]:
-    """What the monitor compares a window with.
+    """Return what the monitor compares a window with.
 
     Returns:
-        The metrics with their intervals; the weights of the columns; by class the points of the calibration, which say
-        what a probability of the model is worth, or None without probabilities.
+        The metrics with their intervals; the weights of the columns; for each class the points of its calibration
+        curve, which map the model's probability to the observed share, or None without probabilities.
     """
     scores = {
         name: {key: value for key, value in score.items() if key in ("value", "low", "high", "definition")}
@@ -77,9 +80,9 @@ def holdout(evaluation: Evaluation, sampled: pa.Table, schema: Schema) -> dict[s
 
 
 def weights(importances: Sequence[Importance] | None, schema: Schema) -> dict[str, float]:
-    """The share of each encoded column in what the model says: its permutation importance; they sum to 1.
+    """Return the weight of each encoded column: its share of the permutation importances; the weights sum to 1.
 
-    Without importances, or where none is above nothing, each column has the same.
+    Without importances, or if none is above 0, all columns have the same weight.
     """
     means = {row["column"]: max(row["mean"] or 0.0, 0.0) for row in importances or []}
     total, names = math.fsum(means.values()), list(drift_methods(schema))
@@ -87,7 +90,7 @@ def weights(importances: Sequence[Importance] | None, schema: Schema) -> dict[st
 
 
 def signature(schema: Schema, *, probabilities: bool = True) -> dict[str, Any]:
-    """Inputs and outputs of the raw columns in the form of MLflow's `ModelSignature.to_dict`, lists for its strings."""
+    """Return inputs and outputs in the form of MLflow's `ModelSignature.to_dict`, with lists instead of strings."""
     inputs = [{"name": c.name, "type": MLFLOW_TYPES[c.kind], "required": not c.nullable} for c in schema.columns]
     label = "double" if schema.labels is None else {int: "long", bool: "boolean"}.get(type(schema.labels[0]), "string")
     outputs = [{"name": "prediction", "type": label, "required": True}]

@@ -1,6 +1,7 @@
-"""Does an estimator learn the same from the same rows? Two fits of a sample are compared, where it may not.
+"""Check whether an estimator is deterministic: if it may not be, compare two fits of a sample.
 
-Only what was seen is written, and never that nobody looked: else a slow machine would make another result.
+Only an observed difference is written, never that the check was skipped: otherwise the result would depend on the
+speed of the machine.
 """
 
 from __future__ import annotations
@@ -20,15 +21,15 @@ if TYPE_CHECKING:
 
 Fit = Callable[["pd.DataFrame", Array], Estimator]
 ROWS = 1_000  # of the sample
-TOLERANCE = 1e-6  # of a probability, or of a value's share: float32 has no more
-LONGEST_FIT_S, LONGEST_S = 60.0, 5.0  # of a fit that is tried again on a sample, and of what that may take
-SEEDED = ("sklearn.",)  # deterministic where they have a seed
+TOLERANCE = 1e-6  # of a probability, or relative to a value: float32 is not more precise
+LONGEST_FIT_S, LONGEST_S = 60.0, 5.0  # of a fit that is repeated on a sample, and of the repetition
+SEEDED = ("sklearn.",)  # deterministic if they have a seed
 
 
 def is_in_doubt(model: Estimator) -> bool:
-    """May two fits differ? Not where every part is scikit-learn's, and draws in this process, which has a seed.
+    """Return whether two fits may differ: not if every part is scikit-learn's and draws in this process with a seed.
 
-    Without a `random_state` of its own a part draws from NumPy's seed of the stage; other processes do not have that.
+    A part without `random_state` uses NumPy's global state, which the stage has seeded; other processes have not.
     """
     if not hasattr(model, "get_params"):
         return True
@@ -41,61 +42,59 @@ def is_in_doubt(model: Estimator) -> bool:
 
 
 def params(model: Estimator) -> str:
-    """Its parameters as text: a function of the project's may build another model each time."""
+    """Return a model's parameters as text: the project's function may build a different model each time."""
     return str(sorted(model.get_params(deep=True).items())) if hasattr(model, "get_params") else ""
 
 
 def _is_foreign(part: Any) -> bool:
-    """Is it an estimator of somebody else's? A function, such as a score, hardly ever draws."""
+    """Return whether a part is an estimator from outside scikit-learn; functions, such as scores, rarely draw."""
     kind = part if isinstance(part, type) else type(part)
     return hasattr(part, "fit") and not f"{kind.__module__}.".startswith(SEEDED)
 
 
 def difference(fit: Fit, features: pd.DataFrame, target: Array, seed: int, fit_s: float) -> float | None:
-    """Fit twice on at most `ROWS` of the rows, and compare what the two predict of them.
+    """Fit twice on at most `ROWS` of the rows, and compare the two models' predictions.
 
     Args:
-        fit: a new model, fitted.
+        fit: returns a new fitted model.
         features: of all rows.
         target: of all rows, shape (rows,).
-        seed: of the stage; it is set before each fit, as it was before the first.
-        fit_s: seconds that the fit of all rows took.
+        seed: of the stage; it is set before each fit, as before the first fit.
+        fit_s: seconds that the fit on all rows took.
 
     Returns:
-        The largest difference of a probability, or of a value's share; 1 where a label differs. None: none was seen,
-        or the fits would take long, or the sample is too small to be learned from.
+        The largest difference of a probability, or relative to a value; 1 if a label differs. None: no difference was
+        seen, the fits would take too long, or the sample is too small.
     """
     at = tables.evenly_spaced(len(target), ROWS)
     if fit_s > LONGEST_FIT_S or 2 * fit_s * len(at) / len(target) > LONGEST_S:
         return None
-    features, target, said = features.iloc[at], target[at], []
+    features, target, predicted = features.iloc[at], target[at], []
     for _ in range(2):
         set_seeds(seed)
         started = time.perf_counter()
         try:
-            said.append(_said(fit(features, target), features))
-        except Exception:  # the model itself is fitted: a class may be too rare in the sample
+            predicted.append(_predicted(fit(features, target), features))
+        except Exception:  # the model itself was fitted, but a class may be too rare in the sample
             return None
         if time.perf_counter() - started > LONGEST_S:
-            break  # it takes its time whatever the rows: a search with a budget
-    return _largest(*said) or None if len(said) == 2 else None
+            break  # its time does not depend on the rows: a search with a time budget
+    return _largest(*predicted) or None if len(predicted) == 2 else None
 
 
 def described(differs: float) -> str:
-    """What such a difference means, in a sentence."""
+    """Return a sentence on what a difference means."""
     best = "predictions" if differs <= TOLERANCE else "metrics"
     found = f"two fits of the same rows differ by up to {differs:g} in a prediction"
-    return (
-        f"estimator is not deterministic: {found}, so {best} is the best level that can be expected of glue reproduce"
-    )
+    return f"estimator is not deterministic: {found}, so the best level glue reproduce can reach is {best}"
 
 
-def _said(model: Estimator, features: pd.DataFrame) -> Array:
+def _predicted(model: Estimator, features: pd.DataFrame) -> Array:
     return np.asarray(model.predict_proba(features) if hasattr(model, "predict_proba") else model.predict(features))
 
 
 def _largest(one: Array, other: Array) -> float:
-    """With two digits."""
+    """Return the largest difference, rounded to two digits."""
     if one.shape != other.shape or one.dtype.kind != "f" or other.dtype.kind != "f":
         return float(not np.array_equal(one, other))
     apart = np.abs(one - other) / np.maximum(1.0, np.abs(one))

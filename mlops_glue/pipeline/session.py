@@ -1,4 +1,4 @@
-"""A run of the pipeline: one at a time in a project, what a killed one left, and how each stage and the run ended."""
+"""A run of the pipeline: one at a time in a project, cleanup after a killed run, and how the stages and run ended."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from mlops_glue.errors import GlueError, ToolError
 
 log = logging.getLogger(__name__)
 
-# Called with a stage's name, outcome, seconds and reasons: the outcome is "" when the stage begins, "outside" when a
-# process of its own takes the terminal, and one of OUTCOMES when the stage has ended.
+# Called with a stage's name, outcome, seconds and reasons: the outcome is "" when the stage starts, "outside" when a
+# separate process takes over the terminal, and one of OUTCOMES when the stage has ended.
 OnStage = Callable[[str, str, float, list[str]], None]
 OUTCOMES = ("executed", "restored", "unchanged", "failed", "refused")
 DID_NOT_RUN = ("restored", "unchanged")
@@ -39,10 +39,10 @@ class Recorder:
     def __init__(self, on_stage: OnStage, took: dict[str, float], mark: Path | None = None) -> None:
         self._on_stage, self._mark = on_stage, mark
         self.ended: list[StageResult] = []  # in this run
-        self.took = took  # seconds that each stage ran when it last did, in this run or a former one
+        self.took = took  # seconds of each stage's last execution, in this run or an earlier one
 
     def __call__(self, name: str, outcome: str, seconds: float, reasons: list[str]) -> None:
-        """Pass a stage's event on; keep it where the stage has ended."""
+        """Pass a stage's event on; keep it if the stage has ended."""
         self._on_stage(name, outcome, seconds, reasons)
         if not outcome and self._mark is not None:
             self._mark.write_text(f"{os.getpid()} {time.time():.0f} {name}\n")
@@ -54,7 +54,7 @@ class Recorder:
 
 @dataclass
 class Outcome:
-    """How a step of the delivery ends, as the block that does it decides."""
+    """How a step of the delivery ends, as its block decides."""
 
     outcome: str = "executed"
     reasons: list[str] = field(default_factory=list)
@@ -62,7 +62,7 @@ class Outcome:
 
 @contextlib.contextmanager
 def staged(name: str, on_stage: OnStage) -> Iterator[Outcome]:
-    """A stage that ends with the block: as the block decides, or failed where it raises."""
+    """Run a block as a stage: it ends as the block decides, or as failed if the block raises."""
     result, started = Outcome(), time.perf_counter()
     on_stage(name, "", 0.0, [])
     try:
@@ -79,7 +79,7 @@ def project_lock(root: Path, name: str = layout.LOCK, *, waits: bool = True) -> 
     """Let one `glue` at a time work in a project; `name` is the lock's file.
 
     Raises:
-        ToolError: another one holds the lock: still after `GLUE_LOCK_TIMEOUT_S` seconds, or at all without `waits`.
+        ToolError: another process holds the lock, still after `GLUE_LOCK_TIMEOUT_S` seconds; at once without `waits`.
     """
     from filelock import FileLock, Timeout
 
@@ -90,13 +90,13 @@ def project_lock(root: Path, name: str = layout.LOCK, *, waits: bool = True) -> 
         lock.acquire(timeout=0)
     except Timeout:
         if not waits:
-            problem = f"another glue {path.stem} is at work in this project"
+            problem = f"another glue {path.stem} is running in this project"
             raise ToolError(problem, hint="wait until it has ended") from None
-        log.info("waiting for another glue at work in this project")
+        log.info("waiting for another glue that is running in this project")
         try:
             lock.acquire(timeout=float(os.environ.get("GLUE_LOCK_TIMEOUT_S", "3600")))
         except Timeout:
-            raise ToolError("another glue has been at work in this project too long", hint="see: ps aux") from None
+            raise ToolError("another glue has been running in this project too long", hint="see: ps aux") from None
     try:
         yield
     finally:
@@ -104,7 +104,7 @@ def project_lock(root: Path, name: str = layout.LOCK, *, waits: bool = True) -> 
 
 
 def at_work(root: Path) -> bool:
-    """Does another process hold the project's lock?"""
+    """Return whether another process holds the project's lock."""
     from filelock import FileLock, Timeout
 
     if not (root / layout.LOCK).is_file():
@@ -118,7 +118,7 @@ def at_work(root: Path) -> bool:
 
 @contextlib.contextmanager
 def marked(root: Path) -> Iterator[None]:
-    """Mark that a run is at work; where the one before was killed, remove the files that it left half-written."""
+    """Mark that a run is active; if the previous run was killed, remove the half-written files that it left."""
     mark = root / layout.RUNNING
     if mark.exists():
         for path in files.leftovers(root):
@@ -131,12 +131,12 @@ def marked(root: Path) -> Iterator[None]:
 
 
 def running(root: Path) -> tuple[str, float] | None:
-    """The stage that a run is at, "" before the first, and since when in seconds of the epoch; None: none runs."""
+    """Return the current stage of a run ("" before the first) and its start in epoch seconds; None if none runs."""
     try:
         process, since, stage = [*(root / layout.RUNNING).read_text(encoding="utf-8").split(maxsplit=2), "0", ""][:3]
         os.kill(int(process), 0)
         return stage.strip(), float(since)
-    except (OSError, ValueError):  # there is none, or it was killed
+    except (OSError, ValueError):  # no run is active, or it was killed
         return None
 
 
@@ -162,12 +162,12 @@ def recorded(root: Path, on_stage: OnStage) -> Iterator[Recorder]:
     finally:
         stages = [asdict(result) | {"executed_s": took.get(result.stage)} for result in recorder.ended]
         last = {"time": started.isoformat(timespec="seconds"), "problem": problem, "hint": hint}
-        with contextlib.suppress(OSError):  # the error of the run itself must come out
+        with contextlib.suppress(OSError):  # the error of the run itself must be raised
             files.write_json(path, {**last, "stages": stages, "took": took})
 
 
 def last_failure(root: Path) -> dict[str, str] | None:
-    """Where and how the last run failed; None where it did not, or no run is known."""
+    """Return where and how the last run failed; None if it did not fail, or no run is known."""
     try:
         last = files.read_json(root / layout.LAST_RUN)
         stage = next((entry["stage"] for entry in last["stages"] if entry["outcome"] == "failed"), None)

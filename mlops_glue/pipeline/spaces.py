@@ -1,4 +1,4 @@
-"""Which parameters of known estimators are worth a search, and from where to where."""
+"""The parameters of known estimators that are worth a search, and their ranges."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ BOOSTING = {
     **{"learning_rate": STEP, "max_iter": ROUNDS, "max_leaf_nodes": _from(4, 64), "min_samples_leaf": LEAF},
     **{"l2_regularization": PENALTY, "max_features": SHARE},
 }
-# By the class's name without Classifier or Regressor. Learning rate, rounds and size of the trees decide most; then
-# what holds them back. The ranges are about those of the libraries' own guides to tuning.
+# By the class's name without Classifier or Regressor. Learning rate, rounds and tree size matter most; then
+# regularization. The ranges are close to those in the libraries' own tuning guides.
 KNOWN: dict[str, Space] = {
     "HistGradientBoosting": BOOSTING,
     "GradientBoosting": {
@@ -35,7 +35,7 @@ KNOWN: dict[str, Space] = {
     "LGBM": {
         **{"learning_rate": STEP, "n_estimators": ROUNDS, "num_leaves": _from(4, 64), "min_child_samples": LEAF},
         **{"reg_lambda": PENALTY, "colsample_bytree": SHARE, "subsample": _from(0.5, 1.0, log=False)},
-        "subsample_freq": {"choices": [1]},  # without it subsample does nothing
+        "subsample_freq": {"choices": [1]},  # without it, subsample has no effect
     },
     "CatBoost": {
         **{"learning_rate": STEP, "iterations": ROUNDS, "depth": _from(3, 8, log=False)},
@@ -54,7 +54,7 @@ KNOWN: dict[str, Space] = {
 
 
 def of_class(path: str) -> Space | None:
-    """The space of an estimator by its import path; None where none is known."""
+    """Return the search space of an estimator by its import path; None if none is known."""
     return KNOWN.get(_name(path))
 
 

@@ -1,8 +1,8 @@
-"""split: training rows and a holdout, by time, by entity, or at random (stratified for classes).
+"""split: training rows and a holdout, by time, by entity, or at random (stratified by class).
 
-The table may have grown by retrainings (`split.fresh_after`): its rows then are in batches, the first one and one for
-each retraining. Each batch has a holdout of its own, and no row of any holdout is trained on. The model is measured on
-the holdout of the last batch alone, so on the latest rows.
+Retrainings may have added rows to the table (`split.fresh_after`): its rows are then in batches, the first one and one
+for each retraining. Each batch has its own holdout, and no row of any holdout is trained on. The model is evaluated
+only on the holdout of the last batch, that is, on the latest rows.
 """
 
 from __future__ import annotations
@@ -28,19 +28,20 @@ Array = np.ndarray[Any, Any]
 
 
 def split(config: Config, root: Path) -> None:
-    """Write `train.parquet` and `test.parquet`, in which every feature row is at most once.
+    """Write `train.parquet` and `test.parquet`, which contain every feature row at most once.
 
-    With fresh rows also `fresh.json`: how many there are and what became of them; with `train.rows` `sampled.json`.
+    With fresh rows, also write `fresh.json`: how many there are and how they are used; with `train.rows`, also write
+    `sampled.json`.
 
     Raises:
-        DataError: one side would have no row, or one class only; no fresh row would be trained on.
+        DataError: one side would have no row, or only one class; no fresh row would be trained on.
     """
     path, of_target = root / layout.FEATURES, f"target:{config.data.labels.target}"
     known = row_groups.empty(path).column_names
     by = {"time": layout.TIMESTAMP_COLUMN, "entity": layout.ENTITY_COLUMN}.get(config.split.by)
     when = layout.TIMESTAMP_COLUMN if config.split.fresh_after else None
     deciding = [name for name in known if name in (layout.ROW, of_target, by, when)]
-    table = tables.read_parquet(path, deciding)  # who is held out does not depend on the features
+    table = tables.read_parquet(path, deciding)  # the split does not depend on the features
     task = files.read_json(root / layout.COLUMNS)["schema"]["task"]
     bounds = config.split.fresh_after
     batch = batches(bounds, table)
@@ -68,7 +69,7 @@ def split(config: Config, root: Path) -> None:
 
 
 def _sampled(config: Config, root: Path, train: Array) -> Array:
-    """At most `train.rows` of the training rows, by chance; `sampled.json` says of how many."""
+    """Keep at most `train.rows` of the training rows, chosen at random; write both numbers to `sampled.json`."""
     rows, of = config.train.rows, int(train.sum())
     assert rows is not None
     if rows < of:
@@ -81,24 +82,27 @@ def _sampled(config: Config, root: Path, train: Array) -> Array:
 
 
 def _check(config: Config, table: pa.Table, task: str, test: Array, train: Array) -> None:
-    """Raise where nothing can be learned or measured; warn where little can be."""
+    """Raise if nothing can be learned or evaluated; warn if the holdout is small."""
     if not train.any() or not test.any():
         raise DataError(f"split: {table.num_rows} rows give an empty training set or holdout")
     held = int(test.sum())
     size = f"the holdout has {held} of {table.num_rows:,} rows"
     more = f"split: {{test_size: {config.split.test_size:g}}} in {layout.CONFIG} is its share"
     if held < 2:
-        raise DataError(f"split: {size}: nothing can be measured on it", hint=more)
+        raise DataError(f"split: {size}: too few to evaluate a model", hint=more)
     if held < MIN_ROWS:
-        log.warning("warning: %s: what is measured on it is by chance; %s", size, more)
+        log.warning("warning: %s: metrics on so few rows are mostly chance; %s", size, more)
     if task != "regression":
         learnt = table.column(f"target:{config.data.labels.target}").filter(train).unique()
         if len(learnt) < 2:
-            raise DataError(f"split: the training rows hold one class only: {learnt[0].as_py()!r}")
+            raise DataError(f"split: the training rows have only one class: {learnt[0].as_py()!r}")
 
 
 def training_rows(config: Config, root: Path, columns: list[str] | None = None) -> pa.Table:
-    """What the last run's model was trained on, all columns or some: a retraining may have left older rows out."""
+    """Return the rows that the last run's model was trained on, with all columns or some.
+
+    A retraining may have left out older rows.
+    """
     table = tables.read_parquet(root / layout.TRAIN, columns)
     bounds = files.read_json(root / layout.LEARNED)["after"] if config.split.fresh_after else []
     if not bounds:
@@ -112,13 +116,13 @@ def training_rows(config: Config, root: Path, columns: list[str] | None = None) 
 def folds(
     config: Config, table: pa.Table, target: Array, count: int, seed: int, *, classes: bool
 ) -> list[tuple[Array, Array]]:
-    """Folds of the training rows, taken as the holdout is.
+    """Return folds of the training rows, built like the holdout.
 
-    Later rows are predicted by earlier ones, an entity is on one side, or rows are drawn at random (stratified for
-    classes).
+    Later rows are predicted from earlier ones, an entity is on one side only, or rows are drawn at random (stratified
+    by class).
 
     Returns:
-        For each fold the numbers of the rows that are trained on, and of those that are predicted.
+        For each fold the numbers of the rows to train on, and of the rows to predict.
 
     Raises:
         DataError: there are fewer rows or entities than folds.
@@ -142,34 +146,34 @@ def folds(
 
 def _check_folds(number: int, count: int, what: str) -> None:
     if number < count:
-        hint = f"with tune: {{folds: 2}} in {layout.CONFIG} it takes fewer"
+        hint = f"use fewer folds, such as tune: {{folds: 2}} in {layout.CONFIG}"
         raise DataError(f"cross-validation: {number} {what} for training are too few for {count} folds", hint=hint)
 
 
 def batches(bounds: Sequence[int | str], table: pa.Table) -> Array:
-    """The batch of each row of an artifact, shape (rows,): 0, or the number of the last bound that it is after.
+    """Return the batch of each row of an artifact, shape (rows,): 0, or the number of the last bound before it.
 
     Args:
-        bounds: of `split.fresh_after`: a number of rows of the labels' table, or a moment.
+        bounds: from `split.fresh_after`; each is a number of rows of the labels' table, or a time.
         table: the rows, with their number in the labels' table and their time.
 
     Raises:
-        DataError: a bound is a moment and the rows have no time, or no row is after the last bound.
+        DataError: a bound is a time and the rows have none, or no row is after the last bound.
     """
     out = np.zeros(table.num_rows, np.int64)
     where = f"{layout.CONFIG} split.fresh_after"
     for number, bound in enumerate(bounds, 1):
         if isinstance(bound, str) and layout.TIMESTAMP_COLUMN not in table.column_names:
-            raise DataError(f"{where}: {bound} is a moment, and the labels' table has no timestamp")
+            raise DataError(f"{where}: {bound} is a time, and the labels' table has no timestamp")
         out[_is_after(bound, table)] = number
     if bounds and not (out == len(bounds)).any():
         problem = f"{where}: no labelled row is after {bounds[-1]}"
-        raise DataError(problem, hint=f"take {bounds[-1]} out of {where}, where the table was made anew")
+        raise DataError(problem, hint=f"if the table was rebuilt, remove {bounds[-1]} from {where}")
     return out
 
 
 def _is_after(bound: int | str, table: pa.Table) -> Array:
-    """Which rows come after a bound of `split.fresh_after`."""
+    """Return which rows come after a bound of `split.fresh_after`."""
     if isinstance(bound, str):
         later: Array = table.column(layout.TIMESTAMP_COLUMN).to_numpy() > np.datetime64(bound)
         return later
@@ -178,7 +182,7 @@ def _is_after(bound: int | str, table: pa.Table) -> Array:
 
 
 def _held_out(config: Config, table: pa.Table, task: str, batch: Array) -> Array:
-    """For each row whether it is in the holdout of its batch, shape (rows,)."""
+    """Return for each row whether it is in the holdout of its batch, shape (rows,)."""
     by, size = config.split.by, config.split.test_size
     held = np.zeros(table.num_rows, bool)
     when = table.column(layout.TIMESTAMP_COLUMN).to_numpy() if by == "time" else np.arange(table.num_rows)
@@ -189,7 +193,7 @@ def _held_out(config: Config, table: pa.Table, task: str, batch: Array) -> Array
         held[first] = _first_holdout(config, some, task)
     for number in range(1, len(config.split.fresh_after) + 1):
         fresh = np.flatnonzero(batch == number)
-        if not len(fresh):  # those of an older retraining may be gone from the table
+        if not len(fresh):  # the table may no longer have the rows of an older retraining
             continue
         many = fresh_holdout(len(fresh), size)
         if whom is None:
@@ -201,23 +205,23 @@ def _held_out(config: Config, table: pa.Table, task: str, batch: Array) -> Array
 
 
 def fresh_holdout(rows: int, size: float) -> int:
-    """How many of so many fresh rows are held out: their share, or enough to judge by, and never more than half.
+    """Return how many of the fresh rows are held out: their share, or enough to evaluate on, but at most half.
 
     Raises:
-        DataError: half of them are not enough.
+        DataError: half of the rows is not enough.
     """
     if rows < 2 * MIN_FRESH_ROWS:
         raise DataError(
-            f"split: {rows:,} fresh rows are too few to train on some of them and to judge by the others",
-            hint=f"it takes {2 * MIN_FRESH_ROWS}, of which {MIN_FRESH_ROWS} are held out",
+            f"split: {rows:,} fresh rows are too few to train on some of them and evaluate on the others",
+            hint=f"at least {2 * MIN_FRESH_ROWS} are needed, of which {MIN_FRESH_ROWS} are held out",
         )
     return min(max(MIN_FRESH_ROWS, round(rows * size)), rows // 2)
 
 
 def late(when: Array, many: int) -> Array:
-    """For each row whether it is one of the latest; rows of one moment stay together, so that it may be some more.
+    """Return for each row whether it is among the `many` latest; rows with equal times stay together.
 
-    Where all would be late, as most rows are of one moment, the rows after that moment are.
+    So there may be a few more. If all rows would be late, as most have the same time, only the rows after it are.
     """
     cut = np.sort(when)[len(when) - many]
     found: Array = when >= cut
@@ -226,10 +230,10 @@ def late(when: Array, many: int) -> Array:
 
 
 def late_entities(whom: Array, many: int, trained: set[Any], held: set[Any]) -> Array:
-    """For each fresh row whether it is held out: no entity is on both sides, in whatever batch.
+    """Return for each fresh row whether it is held out: no entity is on both sides in any batch.
 
-    Rows of an entity that is on a side already are on that side. Of the new entities the latest are held out, until
-    there are so many rows.
+    Rows of an entity that is already on a side stay on that side. The latest new entities are held out until there are
+    `many` rows.
     """
     number = {entity: at for at, entity in enumerate(dict.fromkeys(whom[::-1].tolist()))}  # the latest first
     codes = np.array([number[entity] for entity in whom.tolist()])
@@ -243,13 +247,13 @@ def late_entities(whom: Array, many: int, trained: set[Any], held: set[Any]) -> 
 
 
 def _first_holdout(config: Config, table: pa.Table, task: str) -> Array:
-    """For each row of a table that no retraining has added to whether it is held out, shape (rows,)."""
+    """Return for each row of a table without added rows whether it is held out, shape (rows,)."""
     strata = None if task == "regression" else _numbers(table.column(f"target:{config.data.labels.target}"))
     return set_apart(config, table, strata, config.split.test_size)
 
 
 def _numbers(values: pa.ChunkedArray) -> Array:
-    """Text as the place of each value among all in order, from 0, which takes less memory; all else as it is."""
+    """Return text as the rank of each value in sorted order, from 0, to save memory; other types unchanged."""
     import pyarrow.compute as pc
 
     if not is_text(values.type):
@@ -262,9 +266,9 @@ def _numbers(values: pa.ChunkedArray) -> Array:
 
 
 def set_apart(config: Config, table: pa.Table, strata: Array | None, size: float) -> Array:
-    """For each row whether it is in a share of them that is taken as `split.by` says, shape (rows,).
+    """Return for each row whether it is in a share of the rows that is chosen by `split.by`, shape (rows,).
 
-    The share has the latest rows, whole entities, or rows by chance, of which each of the strata has its part.
+    The share is the latest rows, whole entities, or random rows, stratified by `strata`.
     """
     from sklearn.model_selection import GroupShuffleSplit, train_test_split
 

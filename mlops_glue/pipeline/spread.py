@@ -1,4 +1,4 @@
-"""Where the parallel parts of a fit run: the trees of scikit-learn's forests, the candidates of its searches."""
+"""Run the parallel parts of a fit on a cluster: the trees of scikit-learn's forests, the candidates of its searches."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 def spread(config: Config, model: Estimator) -> AbstractContextManager[object]:
-    """In the block they run on the cluster of `compute`, where there is one and the model has such parts."""
+    """Run parallel parts in the block on the cluster of `compute`, if there is one and the model has such parts."""
     return engine.scikit_learn(config) if has_parallel_parts(model) else contextlib.nullcontext()
 
 
 def has_parallel_parts(model: Estimator) -> bool:
-    """Does the last step, or what it is made of, have scikit-learn's `n_jobs`, and not 1?
+    """Return whether the last step, or a part of it, has scikit-learn's `n_jobs` with a value other than 1.
 
-    Boosters of other libraries have threads under this name, which are those of one machine.
+    In boosters of other libraries the name means threads on one machine.
     """
     last = model.steps[-1][1] if hasattr(model, "steps") else model
     parts = [last, *last.get_params().values()] if hasattr(last, "get_params") else [last]

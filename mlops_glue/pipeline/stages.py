@@ -1,8 +1,8 @@
-"""The stages of the pipeline, in order: what each depends on, reads of `glue.yaml`, and makes.
+"""The stages of the pipeline, in order: the dependencies of each, the keys of `glue.yaml` that it reads, its outputs.
 
-To add a stage, write a function `(config, root) -> None` in a module of the same name, an entry here, and the paths of
-its files in `layout`. A `dvc.lock` that lacks the stage is a first run of it; the other stages stay unchanged. Where
-nothing else has changed, a run looks only once glue's version is another: while you develop, `rm .glue/unchanged.json`.
+To add a stage, write a function `(config, root) -> None` in a module of the same name, add an entry here, and add the
+paths of its files to `layout`. If `dvc.lock` lacks the stage, only that stage runs. If nothing else has changed, a run
+notices a new stage only when glue's version changes: during development, `rm .glue/unchanged.json`.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from mlops_glue.modules import code_of
 FORMAT = 9  # part of every stage's command: raise it when a stage's output changes, and DVC runs it again
 
 
-REFITTED = ("categories", "early_stopping", "params", "preprocess", "weight")  # of `train`: with what it is fitted
-Paths = Callable[[Config, Path], list[str]]  # from the config and the project folder, to which they are relative
+REFITTED = ("categories", "early_stopping", "params", "preprocess", "weight")  # keys of `train` that affect the fit
+Paths = Callable[[Config, Path], list[str]]  # from the config and the project folder; relative to the project folder
 
 
 @dataclass(frozen=True)
 class Stage:
     """One stage of the pipeline, as DVC knows it."""
 
-    name: str  # also of its function, and of the module that holds the function
+    name: str  # also of its function, and of the function's module
     deps: Paths
     params: Callable[[Config], list[str]]  # the dotted keys of `glue.yaml` that it reads
     outs: Paths
@@ -37,49 +37,49 @@ class Stage:
 
     @property
     def command(self) -> str:
-        """What `dvc.yaml` calls."""
+        """The command in `dvc.yaml`."""
         return f"glue stage {self.name} --format {FORMAT}"
 
     def load(self) -> Callable[[Config, Path], None]:
-        """The stage's function. Its module, and the libraries that the module needs, are imported now."""
+        """Import the stage's module, with the libraries that it needs, and return the stage's function."""
         module = importlib.import_module(f"mlops_glue.pipeline.{self.name}")
         function: Callable[[Config, Path], None] = getattr(module, self.name)
         return function
 
 
 def import_paths(config: Config) -> list[str | None]:
-    """The code that the stages run by import path: the estimator, what is trusted in it, the transform, metrics."""
+    """Return the import paths of code that the stages run: estimator, `package.trust`, transform, metrics."""
     transform = config.features.transform if config.features.use else None
     return [config.train.code, *config.package.trust, transform, *config.evaluate.imports]
 
 
 def feature_repo(config: Config) -> str | None:
-    """The folder of the Feast repository, where features are joined."""
+    """Return the folder of the Feast repository, if features are joined."""
     return config.features.repo if config.features.use else None
 
 
 def _tables(config: Config) -> dict[str, str]:
-    """What ingest makes of each source."""
+    """Return the file that ingest writes for each source."""
     return {name: path_of(config, name) for name in config.data.sources}
 
 
 def _joined(config: Config, *paths: str) -> list[str]:
-    """The paths, where Feast joins features."""
+    """Return the paths if Feast joins features."""
     return list(paths) if config.features.use else []
 
 
 def _retrained(config: Config, *paths: str) -> list[str]:
-    """The paths, where retrainings have added rows."""
+    """Return the paths if retrainings have added rows."""
     return list(paths) if config.split.fresh_after else []
 
 
 def _scaled(config: Config, *paths: str) -> list[str]:
-    """The paths, where the scale of the target is asked for."""
+    """Return the paths if `train.target` requests a scale."""
     return list(paths) if config.train.target != "as_is" else []
 
 
 def _scale_params(config: Config) -> list[str]:
-    """What decides on the scale of the target, where cross-validation does."""
+    """Return the keys that affect the scale of the target, if cross-validation chooses it."""
     if config.train.target != "auto":
         return []
     own = ["evaluate.metrics"] if config.promote.metric in config.evaluate.own else []
@@ -87,13 +87,13 @@ def _scale_params(config: Config) -> list[str]:
 
 
 def _scale_code(config: Config) -> list[str | None]:
-    """The project's own metric, where it decides on that."""
+    """Return the project's own metric, if it decides on the scale of the target."""
     own = config.evaluate.own.get(config.promote.metric or "")
     return [own.function] if config.train.target == "auto" and own is not None else []
 
 
 def _sampled(config: Config, *paths: str) -> list[str]:
-    """The paths, where a sample of the training rows is trained on."""
+    """Return the paths if the model is trained on a sample of the training rows."""
     return list(paths) if config.train.rows is not None else []
 
 
@@ -101,7 +101,7 @@ Key = TypeVar("Key", str, str | None)
 
 
 def _refits(config: Config, *keys: Key) -> list[Key]:
-    """What decides how the estimator is cross-validated, where a threshold is chosen by that."""
+    """Return the keys that affect cross-validation of the estimator, if a threshold is chosen by cross-validation."""
     return list(keys) if config.evaluate.chosen is not None else []
 
 
@@ -113,7 +113,7 @@ def _featurize_deps(config: Config, root: Path) -> list[str]:
 
 
 def _featurize_params(config: Config) -> list[str]:
-    """Of `features` these are the keys that decide what is learned; the others say where it is stored."""
+    """Return the keys that affect what is learned; the other keys of `features` define where it is stored."""
     features = (*KINDS, "exclude", "use", "repo")
     checks = ("transform", "unmatched", "delay", "inexact_store")
     seed = ["train.seed"] if config.features.transform is not None else []  # a transform may draw random numbers
@@ -205,5 +205,5 @@ NAMES = tuple(stage.name for stage in STAGES)
 
 
 def named(name: str) -> Stage:
-    """The stage of this name."""
+    """Return the stage with a name."""
     return STAGES[NAMES.index(name)]

@@ -1,4 +1,4 @@
-"""`train.stream`: XGBoost learns from all training rows, in pieces; only columns of text are in memory as a whole."""
+"""`train.stream`: XGBoost learns from all training rows in pieces; only text columns are entirely in memory."""
 
 from __future__ import annotations
 
@@ -25,35 +25,35 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 HEAD_ROWS = 1000
-NEEDS = "another way is train: {rows: N}, a sample"
+NEEDS = "or use a sample: train: {rows: N}"
 
 
 def check(config: Config, schema: Schema, model: Estimator) -> None:
-    """Raise where an unfitted model cannot learn from pieces.
+    """Check that an unfitted model can learn from pieces.
 
     Raises:
-        ConfigError: says why.
+        ConfigError: with the reason.
     """
     steps = [name for name, _ in getattr(model, "steps", [])]
     last = model.steps[-1][1] if steps else model
     train, problem = config.train, None
     if not type(last).__module__.startswith("xgboost.") or steps not in (["prepare", "estimator"], []):
-        problem = f"{type(last).__name__} does not learn from pieces; xgboost.XGBClassifier and XGBRegressor do"
+        problem = f"{type(last).__name__} cannot learn from pieces; xgboost.XGBClassifier and XGBRegressor can"
     elif not train.preprocess or train.categories == "native" or by_column.constraints(model):
-        problem = "goes with preprocess: true, categories: encoded, and without constraints by column"
+        problem = "needs preprocess: true and categories: encoded, and no constraints by column"
     elif train.weight is not None or train.early_stopping is not None or config.split.fresh_after:
-        problem = "goes without weight, early_stopping and split.fresh_after"
+        problem = "does not support weight, early_stopping and split.fresh_after"
     elif train.target != "as_is" or schema.free_text:
-        problem = "goes with target: as_is, and without features.text"
+        problem = "needs target: as_is, and no features.text"
     if problem is not None:
         raise ConfigError([f"{layout.CONFIG} train.stream: {problem}"], hint=NEEDS)
 
 
 def train(config: Config, root: Path, schema: Schema, build: Callable[..., Estimator]) -> None:
-    """Stage train by pieces: `model.skops` and `refit.json`. `build` makes the unfitted model by some rows.
+    """Run stage train in pieces: write `model.skops` and `refit.json`; `build` returns the unfitted model.
 
     Raises:
-        ConfigError: the estimator, or something else in `train`, does not go with pieces.
+        ConfigError: the estimator, or another key of `train`, does not support pieces.
         StageError: the fit failed.
     """
     target = target_of(root, schema)
@@ -75,20 +75,20 @@ def train(config: Config, root: Path, schema: Schema, build: Callable[..., Estim
 
 
 def target_of(root: Path, schema: Schema) -> Array:
-    """The target of the training rows: numbers, or classes 0 … k - 1, which alone XGBoost takes.
+    """Return the target of the training rows: numbers, or classes 0 … k - 1, the only classes that XGBoost takes.
 
     Raises:
-        StageError: the classes are others.
+        StageError: the classes are not 0 … k - 1.
     """
     target: Array = tables.read_parquet(root / layout.TRAIN, [f"target:{schema.target}"]).column(0).to_numpy()
     if schema.labels is not None and not np.array_equal(found := np.unique(target), np.arange(len(found))):
-        problem = f"train.stream: XGBoost takes classes from 0 on, and {schema.target!r} has {found[0]!r}"
-        raise StageError(problem, hint=f"number them in the table; {NEEDS}")
+        problem = f"train.stream: XGBoost needs classes numbered from 0, and {schema.target!r} has {found[0]!r}"
+        raise StageError(problem, hint=f"number the classes in the table; {NEEDS}")
     return target
 
 
 def head(root: Path, schema: Schema, target: Array) -> tuple[pd.DataFrame, Array]:
-    """Rows that show what preprocessing depends on: some of each class, and of each value of a column of few."""
+    """Return rows that the preprocessing depends on: some of each class, and of each value of a column with few."""
     import pandas as pd
 
     rows = [np.arange(min(HEAD_ROWS, len(target)))]
@@ -103,15 +103,15 @@ def head(root: Path, schema: Schema, target: Array) -> tuple[pd.DataFrame, Array
 
 
 def fit(root: Path, schema: Schema, model: Estimator, first: tuple[pd.DataFrame, Array], target: Array) -> None:
-    """Fit a pipeline of preprocessing and XGBoost on all training rows; `first` and `target` as above."""
+    """Fit a pipeline of preprocessing and XGBoost on all training rows; `first` comes from `head`."""
     (_, prepare), (_, estimator) = model.steps
     prepare.fit(*first)
     whole: dict[str, Array] = {}
     for name, part, columns in prepare.transformers_:
-        if name not in ("number", "remainder"):  # they learn from all rows, of their columns alone
+        if name not in ("number", "remainder"):  # these parts learn from all rows of their own columns
             names = [first[0].columns[at] for at in columns]
             texts = tables.read_parquet(root / layout.TRAIN, names).to_pandas()
-            if type(part).__name__ == "TargetEncoder":  # whose training rows are encoded by each other
+            if type(part).__name__ == "TargetEncoder":  # it encodes training rows by cross-fitting
                 whole[name] = part.fit_transform(texts, target)
             else:
                 part.fit(texts, target)
@@ -126,7 +126,7 @@ def fit(root: Path, schema: Schema, model: Estimator, first: tuple[pd.DataFrame,
 
 
 def _encoded(prepare: Any, rows: pd.DataFrame, known: dict[str, Array]) -> Array:
-    """What preprocessing makes of rows, where some of its parts are known already."""
+    """Return preprocessed rows; the columns of parts in `known` are given."""
     made = []
     for name, part, columns in prepare.transformers_:
         if name in known:

@@ -1,8 +1,8 @@
-"""On which scale a regression is fitted: as `train.target` says, or as cross-validation of the training rows shows.
+"""Choose the scale on which a regression is fitted: by `train.target`, or by cross-validation of the training rows.
 
-The metric that is promoted by decides. The logarithm makes a model of about the middle of a row's target, not of its
-mean: absolute and relative errors become smaller, squared ones hardly ever, and sums too low. So it has to be asked
-for, and the sum is reported.
+The metric of the promotion decides. A model of the logarithm predicts roughly the median of a row's target, not its
+mean: absolute and relative errors become smaller, squared errors rarely do, and sums are too low. So it has to be
+requested, and the sum is reported.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from mlops_glue.pipeline.evaluation import Compared, Scale
 
 
 def settled(config: Config, root: Path) -> tuple[Config, Scale]:
-    """The config with `train.target` log or as_is, and why.
+    """Return the config with `train.target` log or as_is, and the reason.
 
     Raises:
-        ConfigError: log is asked for, and the target has values of which there is none.
+        ConfigError: log is requested, and it is undefined for some values of the target.
     """
     rows, asked = cross_validate.read(config, root), config.train.target
     scale: Scale = {"target": rows.schema.target, "asked": asked, "taken": asked}
     log_target.check(config, rows.schema, None)
     why = log_target.refused(rows.schema, rows.target)
     if asked == "log" and why is not None:
-        raise ConfigError([f"{log_target.WHERE}: {why}"], hint="leave train.target out")
+        raise ConfigError([f"{log_target.WHERE}: {why}"], hint="remove train.target")
     if why is not None:
         scale |= {"taken": "as_is", "why": why}
     elif asked == "auto":
@@ -65,13 +65,13 @@ def _compared(config: Config, root: Path, rows: cross_validate.Rows) -> Compared
 
 
 def sum_of(predicted: Outcome) -> float:
-    """The sum of the predictions over that of the truth; NaN where that is 0."""
+    """Return the sum of the predictions divided by the sum of the truth; NaN if that is 0."""
     whole = float(predicted[0].sum())
     return float(predicted[1].sum()) / whole if whole else float("nan")
 
 
 def of_holdout(config: Config, root: Path, predicted: Outcome) -> Scale | None:
-    """What train has settled, with the sum of the holdout; None: nothing was asked for."""
+    """Return the scale that stage train chose, with the sum on the holdout; None if none was requested."""
     if config.train.target == "as_is":
         return None
     scale: Scale = files.read_json(root / layout.SCALE)

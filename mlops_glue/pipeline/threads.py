@@ -1,4 +1,4 @@
-"""How many threads a model gets: of short parallel parts most of the time goes to waiting, more on a busy machine."""
+"""Limit the threads of a model: short parallel parts spend most of their time waiting, more on a busy machine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FEW_CELLS = 500_000  # rows x columns
 
 
 def threads_for(features: pd.DataFrame) -> AbstractContextManager[object]:
-    """One thread of OpenMP and of BLAS where there is little to do."""
+    """Limit OpenMP and BLAS to one thread if there are few cells."""
     from threadpoolctl import threadpool_limits
 
     if features.size >= FEW_CELLS:
@@ -23,7 +23,7 @@ def threads_for(features: pd.DataFrame) -> AbstractContextManager[object]:
 
 
 def limit_lightgbm(model: Any, features: pd.DataFrame) -> None:
-    """The same for LightGBM, which takes all cores past that limit where `n_jobs` is not given.
+    """Limit LightGBM to one thread if there are few cells; without `n_jobs` it ignores the limit and uses all cores.
 
     300 trees of 500 rows: 0.1 s of CPU with one thread, 3 to 12 s with two on a busy machine.
     """

@@ -1,4 +1,4 @@
-"""train: preprocessing that fits the columns and the estimator, then the estimator, as one scikit-learn pipeline."""
+"""train: preprocessing that suits the columns and the estimator, then the estimator, as one scikit-learn pipeline."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from mlops_glue.pipeline import (
     unused_params,
 )
 from mlops_glue.pipeline.execute import set_seeds
-from mlops_glue.pipeline.fitting import Beside
+from mlops_glue.pipeline.fitting import FitContext
 from mlops_glue.pipeline.older_rows import Array, Estimator
 from mlops_glue.pipeline.preprocess import preprocessing
 from mlops_glue.pipeline.split import batches
@@ -50,16 +50,16 @@ DEFAULT = {
     "multiclass": "sklearn.ensemble.HistGradientBoostingClassifier",
     "regression": "sklearn.ensemble.HistGradientBoostingRegressor",
 }
-UPKEEP = (FutureWarning, DeprecationWarning, PendingDeprecationWarning)  # for those who maintain the estimator
+UPKEEP = (FutureWarning, DeprecationWarning, PendingDeprecationWarning)  # for the estimator's maintainers
 log = logging.getLogger(__name__)
 VERBOSITY = {"verbose", "verbosity", "silent", "logging_level", "verbose_eval"}  # of CatBoost and LightGBM
 
 
 def train(config: Config, root: Path) -> None:
-    """Fit on `train.parquet`; write `model.skops`, and `refit.json`, which says whether a second fit differs."""
+    """Fit on `train.parquet`; write `model.skops`, and `refit.json`, which records whether a second fit differs."""
     schema = Schema.from_dict(files.read_json(root / layout.COLUMNS)["schema"])
-    measures.check_decision(config, schema.task)  # the threshold may have come after featurize
-    measures.costs(config, schema)  # before a long fit, and not after it
+    measures.check_decision(config, schema.task)  # the threshold may have been added after featurize
+    measures.costs(config, schema)  # fails before a long fit, not after it
     memory.check(config, root, schema, config.train.named or DEFAULT[schema.task])
     if config.train.stream:
         streamed.train(config, root, schema, build)
@@ -68,28 +68,32 @@ def train(config: Config, root: Path) -> None:
     features, target = xy(table, schema)
     table = table.select([name for name in table.column_names if name in layout.OWN_COLUMNS])  # the rest is a copy now
     classes = schema.labels is not None
-    model, beside = build(config, schema, features), Beside(config, table)
+    model, context = build(config, schema, features), FitContext(config, table)
     trust = trusting.checked(
-        config, root, model, (features, target), lambda *rows: chosen(fitted(*rows, classes=classes, beside=beside)[0])
+        config,
+        root,
+        model,
+        (features, target),
+        lambda *rows: chosen(fitted(*rows, classes=classes, context=context)[0]),
     )
     if config.train.target != "as_is":
         config = _on_scale(config, root)
-        model, beside = build(config, schema, features), Beside(config, table)
+        model, context = build(config, schema, features), FitContext(config, table)
     unused_params.warn(model)
-    if (said := inner_folds.described(config, model)) is not None:
-        log.info(said)
+    if (note := inner_folds.described(config, model)) is not None:
+        log.info(note)
     in_doubt, params = refit.is_in_doubt(model), refit.params(model)
     try:
         started = time.perf_counter()
         with spread(config, model):
-            model, caught = fitted(model, features, target, classes=classes, beside=beside)
+            model, caught = fitted(model, features, target, classes=classes, context=context)
         fit_s = time.perf_counter() - started
         if config.split.fresh_after:
-            kept = _with_older(root, beside, (chosen(model), features, target), classes=classes)
+            kept = _with_older(root, context, (chosen(model), features, target), classes=classes)
             if not kept.all():
                 features, target = features[kept], target[kept]
                 anew = build(config, schema, features)
-                model, caught = fitted(anew, features, target, classes=classes, beside=beside)
+                model, caught = fitted(anew, features, target, classes=classes, context=context)
     except GlueError:
         raise
     except Exception as error:
@@ -105,15 +109,15 @@ def train(config: Config, root: Path) -> None:
     skops.save(model, path, trust.names)
     set_seeds(config.train.seed)
     in_doubt = in_doubt or refit.params(build(config, schema, features)) != params
-    differs = _fit_twice(beside, schema, (features, target), fit_s) if in_doubt else None
+    differs = _fit_twice(context, schema, (features, target), fit_s) if in_doubt else None
     if differs is not None:
         log.warning("warning: %s", f"{kind_of(model)}: the {refit.described(differs)}")
     files.write_json(root / layout.REFIT, {"difference": differs})
 
 
 def _on_scale(config: Config, root: Path) -> Config:
-    """The config with the scale of the target settled; `scale.json` says why."""
-    from mlops_glue.pipeline import target_scale  # it trains, too
+    """Return the config with the chosen scale of the target; write the reason to `scale.json`."""
+    from mlops_glue.pipeline import target_scale  # it imports this module
 
     config, scale = target_scale.settled(config, root)
     log.info("%s", evaluation.scale_in_words(scale))
@@ -121,24 +125,26 @@ def _on_scale(config: Config, root: Path) -> Config:
     return config
 
 
-def _fit_twice(beside: Beside, schema: Schema, learn: tuple[pd.DataFrame, Array], fit_s: float) -> float | None:
-    """By how much two fits of a sample differ, with as many threads as all rows have; None where none is seen."""
+def _fit_twice(context: FitContext, schema: Schema, learn: tuple[pd.DataFrame, Array], fit_s: float) -> float | None:
+    """Return by how much two fits of a sample differ, with the threads of a full fit; None if no difference is seen."""
 
     def fit(features: pd.DataFrame, target: Array) -> Estimator:
-        model, classes = build(beside.config, schema, features), schema.labels is not None
-        return fitted(model, features, target, classes=classes, like=learn[0], beside=beside)[0]
+        model, classes = build(context.config, schema, features), schema.labels is not None
+        return fitted(model, features, target, classes=classes, like=learn[0], context=context)[0]
 
-    return refit.difference(fit, *learn, beside.config.train.seed, fit_s)
+    return refit.difference(fit, *learn, context.config.train.seed, fit_s)
 
 
-def _with_older(root: Path, beside: Beside, learn: tuple[Estimator, pd.DataFrame, Array], *, classes: bool) -> Array:
-    """For each training row whether it is learned from, shape (rows,); `learned.json` says how many are not."""
+def _with_older(
+    root: Path, context: FitContext, learn: tuple[Estimator, pd.DataFrame, Array], *, classes: bool
+) -> Array:
+    """Return for each training row whether it is learned from, shape (rows,); write the counts to `learned.json`."""
 
     def fit(model: Estimator, features: pd.DataFrame, target: Array) -> Estimator:
-        return fitted(model, features, target, classes=classes, beside=beside)[0]
+        return fitted(model, features, target, classes=classes, context=context)[0]
 
-    config = beside.config
-    batch = batches(config.split.fresh_after, beside.table)
+    config = context.config
+    batch = batches(config.split.fresh_after, context.table)
     first, losses = older_rows.first_batch(*learn, batch, fit, config.train.seed)
     kept = batch >= first
     after = config.split.fresh_after[first - 1 :] if first else []
@@ -154,28 +160,34 @@ def fitted(
     *,
     classes: bool,
     like: pd.DataFrame | None = None,
-    beside: Beside | None = None,
+    context: FitContext | None = None,
 ) -> tuple[Estimator, list[warnings.WarningMessage]]:
-    """The fitted model, and what it warned of. Where it refuses the labels, it is fitted on class indices.
+    """Return the fitted model and its warnings; if it refuses the labels, it is fitted on class indices.
 
-    It has the threads that features `like` these get, by default its own, and of `beside` what `fitting` says.
+    XGBoost takes only the classes 0 … k-1. Whether an estimator takes others is not known in advance, so it is tried.
 
-    XGBoost takes only 0 … k-1. Whether an estimator does is not known in advance, so it is tried.
+    Args:
+        model: the unfitted model.
+        features: of the rows to fit on.
+        target: of the rows, shape (rows,).
+        classes: whether the target has classes.
+        like: features whose size determines the number of threads; by default `features`.
+        context: weights, validation rows and folds; see `fitting`.
     """
     import numpy as np
 
     if isinstance(model, own_onnx.OnnxRegressor):
-        return model, _fit(model, features, target, like, beside)
+        return model, _fit(model, features, target, like, context)
     if (inner := log_target.inside(model)) is not None:
-        made, warned = fitted(inner, features, np.log1p(target), classes=False, like=like, beside=beside)
+        made, warned = fitted(inner, features, np.log1p(target), classes=False, like=like, context=context)
         return log_target.fitted_around(made, features, target), warned
     are_indices = np.array_equal(known := np.unique(target), np.arange(len(known))) if classes else True
     refused: Exception | None = None
     caught: list[warnings.WarningMessage] = []
     try:
-        caught = _fit(model, features, target, like, beside)
-        kept = not classes or np.array_equal(getattr(model, "classes_", known), known)  # else it made others of them
-        # a search leaves out candidates that refuse the labels
+        caught = _fit(model, features, target, like, context)
+        kept = not classes or np.array_equal(getattr(model, "classes_", known), known)  # else it changed the labels
+        # a search drops candidates that refuse the labels
         if kept and (are_indices or not any(w.category.__name__ == "FitFailedWarning" for w in caught)):
             return model, caught
     except (ValueError, TypeError) as error:
@@ -184,29 +196,29 @@ def fitted(
         refused = error
     try:
         by_index = _by_index(model, known.tolist())
-        return by_index, _fit(by_index, features, target, like, beside)
+        return by_index, _fit(by_index, features, target, like, context)
     except Exception:
         if refused is not None:
-            raise refused from None  # the labels are not what is wrong
+            raise refused from None  # the labels are not the problem
         return model, caught
 
 
 def _fit(
-    model: Estimator, features: pd.DataFrame, target: Array, like: pd.DataFrame | None, beside: Beside | None
+    model: Estimator, features: pd.DataFrame, target: Array, like: pd.DataFrame | None, context: FitContext | None
 ) -> list[warnings.WarningMessage]:
     with warnings.catch_warnings(record=True) as caught, threads_for(features if like is None else like):
         warnings.simplefilter("default")
         _stop_late(model, target)
         limit_lightgbm(model, features if like is None else like)
-        fitting.fit(model, features, target, beside)
+        fitting.fit(model, features, target, context)
     return caught
 
 
 def _by_index(model: Estimator, labels: list[Any]) -> Estimator:
-    """The same, unfitted, whose last estimator is given class indices and whose predictions are labels.
+    """Return an unfitted copy whose last estimator receives class indices, and whose predictions are labels.
 
-    A vote of one is scikit-learn's own way to it: `VotingClassifier` encodes the labels and decodes what wins, so the
-    model needs nothing of glue's to be loaded.
+    A vote of one model does this with scikit-learn alone: `VotingClassifier` encodes the labels and decodes the winner,
+    so that loading the model needs no code from glue.
     """
     from sklearn.base import clone
     from sklearn.ensemble import VotingClassifier
@@ -221,7 +233,7 @@ def _by_index(model: Estimator, labels: list[Any]) -> Estimator:
 
 
 def _stop_late(model: Estimator, target: Array) -> None:
-    """Boosting stops early by a stratified part of the rows, which a class of one row cannot be in."""
+    """Turn off early stopping if a class has one row: its validation rows are stratified, which needs two."""
     from collections import Counter
 
     last = model.steps[-1][1] if hasattr(model, "steps") else model
@@ -229,11 +241,11 @@ def _stop_late(model: Estimator, target: Array) -> None:
         rare = min(Counter(target.tolist()).items(), key=lambda pair: pair[1])
         if rare[1] < 2:
             last.set_params(early_stopping=False)
-            warnings.warn(f"no early stopping: the training rows have one row of class {rare[0]!r}", stacklevel=2)
+            warnings.warn(f"no early stopping: class {rare[0]!r} has only one training row", stacklevel=2)
 
 
 def trivial(schema: Schema, target: Array) -> Estimator:
-    """What knows nothing of the features: the mean, or the shares of the classes."""
+    """Return the trivial predictor, which ignores the features: the mean, or the shares of the classes."""
     import numpy as np
     from sklearn.dummy import DummyClassifier, DummyRegressor
 
@@ -242,13 +254,13 @@ def trivial(schema: Schema, target: Array) -> Estimator:
 
 
 def xy(table: pa.Table, schema: Schema) -> tuple[pd.DataFrame, Array]:
-    """The encoded features as a frame (numbers first, then text) and the target as an array of shape (rows,)."""
+    """Return the encoded features as a frame (numbers first, then text) and the target as an array of shape (rows,)."""
     frame = table.select([*schema.numeric, *schema.text]).to_pandas()
     return frame, table.column(f"target:{schema.target}").to_numpy()
 
 
 def chosen(model: Estimator) -> Estimator:
-    """A fitted search replaced by the estimator that it chose: what is kept and packaged needs no candidates."""
+    """Replace a fitted search by the estimator that it chose, as the saved model needs no candidates."""
     from sklearn.pipeline import Pipeline
 
     if (inner := log_target.inside(model)) is not None:
@@ -266,7 +278,7 @@ def chosen(model: Estimator) -> Estimator:
 
 
 def _vote_of_one(model: Estimator) -> Estimator | None:
-    """What `_by_index` put in, of a fitted model; None where it has not."""
+    """Return the vote that `_by_index` put into a fitted model; None if there is none."""
     from sklearn.ensemble import VotingClassifier
 
     last = model.steps[-1][1] if hasattr(model, "steps") else model
@@ -274,7 +286,7 @@ def _vote_of_one(model: Estimator) -> Estimator | None:
 
 
 def kind_of(model: Estimator) -> str:
-    """The class name of the last estimator in a pipeline."""
+    """Return the class name of the last estimator in a pipeline."""
     model = log_target.bare(model)
     while hasattr(model, "steps"):
         model = model.steps[-1][1]
@@ -283,10 +295,10 @@ def kind_of(model: Estimator) -> str:
 
 
 def build(config: Config, schema: Schema, features: pd.DataFrame) -> Estimator:
-    """The unfitted pipeline, around which stands the logarithm of the target where `train.target` is log.
+    """Return the unfitted pipeline; if `train.target` is log, it is fitted on the logarithm of the target.
 
     Raises:
-        ConfigError: the estimator does not import, is none, or does not take a parameter or what its fit is to have.
+        ConfigError: the estimator cannot be imported, is not an estimator, or does not take a configured parameter.
     """
     model = _pipeline(config, schema, features)
     return log_target.around(model) if config.train.target == "log" else model
@@ -317,16 +329,16 @@ def _pipeline(config: Config, schema: Schema, features: pd.DataFrame) -> Estimat
 
 
 def _check_kind(estimator: Estimator, task: str) -> None:
-    """A classifier for classes, a regressor for numbers; what does not say which it is may be either.
+    """Check for a classifier for classes, a regressor for numbers; an estimator without a known kind passes.
 
     Raises:
-        ConfigError: it is of another kind.
+        ConfigError: the estimator has another kind.
     """
     from sklearn.utils import get_tags
 
     try:
         kind = get_tags(estimator).estimator_type
-    except Exception:  # not of scikit-learn, or a pipeline of such
+    except Exception:  # not from scikit-learn, or a pipeline of such estimators
         return
     if kind is not None and kind != ("regressor" if task == "regression" else "classifier"):
         problem = f"{kind_of(estimator)} is a {kind.replace('_', ' ')}, the task is {task}"
@@ -334,15 +346,15 @@ def _check_kind(estimator: Estimator, task: str) -> None:
 
 
 def _check_base(estimator: Estimator) -> None:
-    """A pipeline asks its last step for what `BaseEstimator` has.
+    """Check that the estimator is a `BaseEstimator`, which a pipeline requires of its last step.
 
     Raises:
-        ConfigError: it is none.
+        ConfigError: it is not.
     """
     last = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
     if not hasattr(last, "__sklearn_tags__"):
         kind = type(last).__name__
-        problem = f"{kind} is no BaseEstimator of scikit-learn, as the last step of a pipeline is"
+        problem = f"{kind} is not a BaseEstimator of scikit-learn, which the last step of a pipeline must be"
         raise ConfigError(
             [f"{layout.CONFIG} train.estimator: {problem}"],
             hint=f"class {kind}(ClassifierMixin, BaseEstimator), or RegressorMixin; or train: {{preprocess: false}}",
@@ -350,9 +362,9 @@ def _check_base(estimator: Estimator) -> None:
 
 
 def _silence(path: str, accepted: Mapping[str, Any], params: dict[str, Any]) -> None:
-    """CatBoost and LightGBM print a line for each round, or for each split in vain, where nobody says otherwise."""
+    """Silence CatBoost and LightGBM, which by default print a line for each round or each failed split."""
     if "allow_writing_files" in accepted:
-        params.setdefault("allow_writing_files", False)  # CatBoost leaves a folder of logs wherever it runs
+        params.setdefault("allow_writing_files", False)  # CatBoost writes a folder of logs wherever it runs
     if VERBOSITY & set(params):
         return
     if "allow_writing_files" in accepted:
@@ -378,13 +390,13 @@ def _estimator(path: str, params: dict[str, Any], seed: int) -> Estimator:
         estimator = make(**params)
     except Exception as error:
         raise ConfigError(
-            [f"{where}: {path!r} does not build: {brief(error)}{project_lines(error, Path.cwd())}"]
+            [f"{where}: {path!r} cannot be built: {brief(error)}{project_lines(error, Path.cwd())}"]
         ) from error
     if isinstance(estimator, type):
         raise ConfigError(
-            [f"{where}: {path!r} gives the class {estimator.__name__}; let it return {estimator.__name__}()"]
+            [f"{where}: {path!r} returns the class {estimator.__name__}; let it return {estimator.__name__}()"]
         )
-    # an unfitted StackingClassifier without a last estimator of its own says that it cannot predict; its class can
+    # an unfitted StackingClassifier without its own final estimator claims that it cannot predict; its class can
     if not hasattr(estimator, "fit") or not (hasattr(estimator, "predict") or hasattr(type(estimator), "predict")):
-        raise ConfigError([f"{where}: {path!r} gives {type(estimator).__name__}, which has no fit and predict"])
+        raise ConfigError([f"{where}: {path!r} returns {type(estimator).__name__}, which has no fit and predict"])
     return estimator

@@ -1,4 +1,4 @@
-"""The project's own transform: raw tables in, feature tables out, and the proof that it does not look ahead."""
+"""The project's own transform: raw tables in, feature tables out, and the check that it does not look ahead."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 Tables = dict[str, "pd.DataFrame"]  # by name
 Transform = Callable[[Tables], Tables]
-CUT = 0.6  # share of the made rows: what was known only after them is taken away
+CUT = 0.6  # share of the returned rows: raw rows that became known after them are removed
 UNJUDGED = "warning: features.transform: not checked whether it looks ahead%s: %s"
-CLOSE = 1e-9  # relative; sums in another order differ in their last digits
+CLOSE = 1e-9  # relative; sums in a different order differ in their last digits
 
 
 def load(config: Config, root: Path) -> Transform:
-    """The function that `features.transform` names, as `run` calls it.
+    """Return the function that `features.transform` names, as `run` calls it.
 
     Raises:
-        ConfigError: it does not import, or is no function.
+        ConfigError: it cannot be imported, or is not a function.
     """
     path = config.features.transform or ""
     return partial(run, path, root, import_callable(path, f"{layout.CONFIG} features.transform", "module:function"))
 
 
 def run(path: str, root: Path, transform: Transform, tables: Tables) -> Tables:
-    """What a transform makes of copies of the tables, checked; times in UTC, microseconds.
+    """Run a transform on copies of the tables, and return its checked tables; times in UTC, microseconds.
 
     Raises:
-        StageError: it raises; the message names the lines of the project's own code alone.
-        DataError: it gives no frames, an empty one, or two columns of one name.
+        StageError: it raises; the message names only lines of the project's own code.
+        DataError: it returns no frames, an empty frame, or two columns with the same name.
     """
     named = f"features.transform {path}"
     try:
@@ -57,7 +57,7 @@ def run(path: str, root: Path, transform: Transform, tables: Tables) -> Tables:
     import pandas as pd
 
     if not isinstance(made, dict) or not all(isinstance(t, pd.DataFrame) for t in made.values()):
-        raise DataError(f"{named}: gives {type(made).__name__}", hint="return a dict of data frames by name")
+        raise DataError(f"{named}: returns {type(made).__name__}", hint="return a dict of data frames by name")
     for name, table in made.items():
         twice = sorted({str(c) for c in table.columns if list(table.columns).count(c) > 1})
         if table.empty:
@@ -71,16 +71,16 @@ def run(path: str, root: Path, transform: Transform, tables: Tables) -> Tables:
 
 
 def _utc(values: Any) -> Any:
-    """Naive times count as UTC, as Feast takes them."""
+    """Return times in UTC; naive times count as UTC, as in Feast."""
     aware = values.dt.tz_localize("UTC") if values.dt.tz is None else values.dt.tz_convert("UTC")
     return aware.dt.as_unit("us")
 
 
 def write(root: Path, made: Tables) -> None:
-    """One Parquet file for each table.
+    """Write one Parquet file for each table.
 
     Raises:
-        DataError: a column is of values that have no common type.
+        DataError: a column has values without a common type.
     """
     import pyarrow as pa
 
@@ -93,7 +93,7 @@ def write(root: Path, made: Tables) -> None:
 
 
 def known_at(config: Config, name: str, table: pa.Table) -> Array | None:
-    """When each row of a source was known: datetime64[us] of shape (rows,); None where the source has no clock."""
+    """Return when each row of a source became known: datetime64[us] of shape (rows,); None without a timestamp."""
     import numpy as np
 
     source = config.data.sources[name]
@@ -110,42 +110,42 @@ def check_no_future(
     made: Tables,
     clocks: dict[str, tuple[list[str], list[str]]],
 ) -> None:
-    """Take away what was known only after a moment: what the transform makes of the time before it must stay the same.
+    """Check that the transform does not look ahead: rows up to a cut must not change if later raw rows are removed.
 
-    What cannot be judged so is refused, or named in a warning.
+    What cannot be checked in this way is refused, or named in a warning.
 
     Args:
-        transform: as `load` gives it.
+        transform: from `load`.
         tables: the raw tables.
-        known: as `known_at` gives it, of each raw table.
-        made: what came of them.
-        clocks: of each made table that Feast reads, its keys and the columns that say when a row was known.
+        known: from `known_at`, for each raw table.
+        made: the tables that the transform returned.
+        clocks: for each returned table that Feast reads, its keys and its timestamp columns.
 
     Raises:
-        CheckFailed: a value changed, so it was computed with the future.
-        DataError: a made table lacks a key or a clock.
+        CheckFailed: a value changed, so it was computed from the future.
+        DataError: a returned table lacks a key or a timestamp column.
         StageError: the transform fails on a part of the data.
     """
     if not clocks:
-        log.warning(UNJUDGED, "", "no view of features.use reads a file that it makes")
+        log.warning(UNJUDGED, "", "no view of features.use reads a table that it returns")
         return
     stamps = {name: row_times(made, name, keys, columns) for name, (keys, columns) in clocks.items()}
     cut = time_cut(known, stamps)
     if cut is None:
-        log.warning(UNJUDGED, "", "no source has rows of a later time than what it makes, which could be taken away")
+        log.warning(UNJUDGED, "", "no source has rows later than the rows that it returns, so none could be removed")
         return
     try:
         again = transform(_known_by(cut, tables, known))
     except GlueError as error:
         raise StageError(
-            f"with the rows up to {_second(cut)} alone, {error.message}",
-            hint="it is run again on a part of the data, to see that it does not look ahead",
+            f"with only the rows up to {_second(cut)}, {error.message}",
+            hint="it is run again on a part of the data, to check that it does not look ahead",
         ) from error
     for name, (keys, columns) in clocks.items():
         if not (stamps[name] <= cut).any():
-            log.warning(UNJUDGED, f" for {name}", f"all its rows are of after {_second(cut)}")
+            log.warning(UNJUDGED, f" for {name}", f"all its rows are later than {_second(cut)}")
             continue
-        difference: str | None = "is not made"
+        difference: str | None = "is not returned"
         if name in again:
             old = _up_to(cut, made[name], stamps[name], [*keys, *columns])
             new = _up_to(cut, again[name], row_times(again, name, keys, columns), [*keys, *columns])
@@ -153,19 +153,19 @@ def check_no_future(
         if difference is not None:
             raise CheckFailed(
                 f"features.transform looks ahead: {name} {difference} without what happened after {_second(cut)}",
-                hint="at each row use only rows before its time",
+                hint="for each row, use only rows from before its time",
             )
 
 
 def _known_by(cut: np.datetime64, tables: Tables, known: dict[str, Array | None]) -> Tables:
-    """The rows of each raw table that were known by then; a table that has no such rows, or no clock, stays whole."""
+    """Return the rows of each raw table known by the cut; a table without such rows or a timestamp stays complete."""
     before = {}
     for name, table in tables.items():
         clock = known[name]
         rows = clock <= cut if clock is not None else None
         if rows is None or not rows.any():
-            why = "it has no timestamp" if rows is None else f"all its rows are of after {_second(cut)}"
-            log.warning(UNJUDGED, f" in {name}", f"{why}, so none was taken away")
+            why = "it has no timestamp" if rows is None else f"all its rows are later than {_second(cut)}"
+            log.warning(UNJUDGED, f" in {name}", f"{why}, so none was removed")
             before[name] = table
         else:
             before[name] = table[rows]
@@ -173,18 +173,18 @@ def _known_by(cut: np.datetime64, tables: Tables, known: dict[str, Array | None]
 
 
 def _up_to(cut: np.datetime64, table: pd.DataFrame, stamps: Array, order: list[str]) -> pd.DataFrame:
-    """The rows of a made table that were known by then, in order."""
+    """Return the rows of a returned table known by the cut, in order."""
     rows: pd.DataFrame = table[stamps <= cut]
     return rows.sort_values(order, kind="stable").reset_index(drop=True)
 
 
 def row_times(made: Tables, name: str, keys: list[str], columns: list[str]) -> Array:
-    """When each row of a made table was known."""
+    """Return when each row of a returned table became known."""
     import numpy as np
     import pandas as pd
 
     if name not in made:
-        raise DataError(f"features.transform: a view reads a table {name!r}, which it does not make")
+        raise DataError(f"features.transform: a view reads a table {name!r}, which it does not return")
     table = made[name]
     missing = [column for column in (*keys, *columns) if column not in table]
     if missing:
@@ -192,11 +192,11 @@ def row_times(made: Tables, name: str, keys: list[str], columns: list[str]) -> A
         raise DataError(f"features.transform: the table {name!r} has no column {missing[0]!r} ({suggestion})")
     times = [pd.to_datetime(table[column], utc=True).to_numpy("datetime64[us]") for column in columns]
     latest: Array = np.maximum.reduce(times)
-    return latest  # without a time it is never known, as in the join
+    return latest  # a row without a time is never known, as in the join
 
 
 def time_cut(known: dict[str, Array | None], stamps: dict[str, Array]) -> np.datetime64 | None:
-    """Just before a row of a source that follows `CUT` of the made rows; None where no row does."""
+    """Return the time just before a source's row that is later than `CUT` of the returned rows; None if none is."""
     import numpy as np
 
     times = np.sort(np.concatenate([table[~np.isnat(table)] for table in stamps.values()]))
@@ -215,26 +215,26 @@ def _second(moment: np.datetime64) -> str:
 
 
 def first_difference(old: pd.DataFrame, new: pd.DataFrame, keys: list[str], clock: str) -> str | None:
-    """The first value that differs, as text."""
+    """Return the first difference as text."""
     import numpy as np
 
     if len(old) != len(new):
-        return f"has {len(old):,} rows of that time, and {len(new):,}"
+        return f"has {len(old):,} rows up to then, but {len(new):,}"
     for column in old.columns:
         if column not in new.columns:
-            return f"has a column {column!r}, and none"
+            return f"has a column {column!r}, but not"
         a, b = old[column], new[column]
         both_null = (a.isna() & b.isna()).to_numpy()
         wrong = np.flatnonzero(~(equal_values(a, b) | both_null))
         if len(wrong):
             row = old.loc[wrong[0]]
             of = ", ".join(f"{key} {row[key]}" for key in keys)
-            return f"{column} of {of} at {row[clock]} is {a[wrong[0]]}, and {b[wrong[0]]}"
+            return f"{column} of {of} at {row[clock]} is {a[wrong[0]]}, but {b[wrong[0]]}"
     return None
 
 
 def equal_values(a: Any, b: Any) -> Array:
-    """Where two columns hold the same: fractions up to the last digits, anything else exactly."""
+    """Return where two columns are equal: fractions up to the last digits, anything else exactly."""
     import numpy as np
     import pandas as pd
 

@@ -1,11 +1,11 @@
-"""Is everything plainly as the last complete run left it? Answered from the stamps of files; no tool is imported.
+"""Check by file stamps whether everything is as the last complete run left it, without importing any tool.
 
-`delivery.run` asks only where a run has no options, and records only one that published and might promote.
+`delivery.run` asks only for a run without options, and records only a run that published and was allowed to promote.
 
 Take a `snapshot` of the control files (`dvc.yaml`, `dvc.lock`, `glue.yaml`, every `.dvc`, …) before and after DVC's
-reproduce, then `record` the run: `.glue/unchanged.json` holds the control files by SHA-256 and every file that the lock
-names by its stamp. `load` gives the record back only where all of that is the same. It must never do so where
-`dvc status` reports a change: whatever is not plain (a stage with `always_changed`, `foreach` or `wdir`, a second
+reproduce, then `record` the run: `.glue/unchanged.json` contains the SHA-256 of the control files and the stamp of
+every file that the lock names. `load` returns the record only if all of that is the same. It must never do so if
+`dvc status` reports a change: whatever is not simple (a stage with `always_changed`, `foreach` or `wdir`, a second
 `dvc.yaml`, an import, another hash, a file that was only touched) is left to DVC.
 """
 
@@ -24,8 +24,8 @@ from mlops_glue.modules import code_of, versions
 from mlops_glue.version import __version__
 
 FORMAT = 6
-CLOCK_S = 0.05  # a file that changed so recently may change again without a new stamp: file systems' clocks are coarse
-MAX_ENTRIES = 20_000  # in the project's folders; beyond that DVC looks
+CLOCK_S = 0.05  # a file changed more recently may change again without a new stamp: file systems' clocks are coarse
+MAX_ENTRIES = 20_000  # in the project's folders; with more, DVC checks
 PLAIN_KEYS = {"cmd", "deps", "outs", "params", "metrics", "plots", "desc", "meta"}
 Snapshot = dict[str, str | None]
 Stamp = list[int]
@@ -33,19 +33,19 @@ Stamp = list[int]
 
 @dataclass(frozen=True)
 class LastRun:
-    """What the next run needs, to report the same without DVC."""
+    """What the next run needs to report the same result without DVC."""
 
     stages: list[str]
     import_paths: list[str | None]  # of the user's own code that the stages run
     feature_repo: str | None  # None: no features are joined
     stores: list[str] | None  # MLflow's database, and the record of the online store; None: MLflow is elsewhere
-    required: list[str]  # further files that must exist: an online store, whose stamp changes when it is read
-    inputs: list[str]  # the files that a commit of the result has
+    required: list[str]  # other files that must exist: an online store, whose stamp changes when it is read
+    inputs: list[str]  # the files that belong in a commit of the result
     env: str | None
 
 
 def load(root: Path, env: str | None) -> LastRun | None:
-    """The record of the last run, where nothing that matters has changed since; else None."""
+    """Return the record of the last run if nothing that matters has changed since; else None."""
     record = None if (root / layout.RUNNING).exists() else _read(root / layout.UNCHANGED)
     if record is None or (record["format"], record["glue"]) != (FORMAT, __version__):
         return None
@@ -66,7 +66,7 @@ def load(root: Path, env: str | None) -> LastRun | None:
 
 
 def snapshot(root: Path) -> Snapshot | None:
-    """SHA-256 of every file that tells DVC or glue what to do, None for an absent one; None: there is too much."""
+    """Return the SHA-256 of every control file of DVC and glue, None for a missing file; None if there are too many."""
     found = _control_files(root)
     if found is None:
         return None
@@ -75,7 +75,7 @@ def snapshot(root: Path) -> Snapshot | None:
 
 
 def record(root: Path, before: Snapshot | None, after: Snapshot | None, run: LastRun) -> None:
-    """Write what `load` compares with. Nothing is written, and DVC will look, where something is not plain.
+    """Write what `load` compares with; write nothing, so that DVC will check, if something is not simple.
 
     The snapshots are from right before DVC's reproduce, with `dvc.yaml` already up to date, and from right after it.
     """
@@ -110,7 +110,7 @@ def record(root: Path, before: Snapshot | None, after: Snapshot | None, run: Las
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    """What was written, by its own hash: a file that is torn or edited is never believed."""
+    """Return the record if its own hash is right: a truncated or edited file is never trusted."""
     try:
         content: dict[str, Any] = json.loads(path.read_bytes())
         return content if content.pop("sha256") == _digest(content) else None
@@ -123,7 +123,7 @@ def _digest(content: dict[str, Any]) -> str:
 
 
 def _control_files(root: Path) -> list[str] | None:
-    """Every `dvc.yaml`, `*.dvc` and `.dvcignore` in the project, relative; None: too many, or a closed folder."""
+    """Return every `dvc.yaml`, `*.dvc` and `.dvcignore`, relative; None if too many, or a folder is unreadable."""
     ignored = {".git", ".dvc"}
     if (root / ".dvcignore").is_file():
         lines = (root / ".dvcignore").read_text(encoding="utf-8", errors="replace").split()
@@ -133,7 +133,7 @@ def _control_files(root: Path) -> list[str] | None:
         try:
             with os.scandir(waiting.pop()) as opened:
                 entries = list(opened)
-        except OSError:  # closed to us, or removed meanwhile
+        except OSError:  # unreadable, or removed in the meantime
             return None
         looked += len(entries)
         for entry in entries:
@@ -148,7 +148,7 @@ def _control_files(root: Path) -> list[str] | None:
 
 
 def _hashes(root: Path, control: Snapshot) -> dict[str, str] | None:
-    """MD5 by path of all that `dvc.lock` and the `.dvc` files name; None where something in them is not plain."""
+    """Return the MD5 of all files that `dvc.lock` and the `.dvc` files name, by path; None if one is not simple."""
     defined = files.read_yaml(root / "dvc.yaml")
     lock = files.read_yaml(root / "dvc.lock")["stages"]
     is_plain = "vars" not in defined and not any(name.endswith("/dvc.yaml") for name in control)
@@ -170,9 +170,9 @@ def _hashes(root: Path, control: Snapshot) -> dict[str, str] | None:
 
 
 def stamp(path: Path) -> Stamp | None:
-    """Modified, changed (ns), bytes, inode; None where there is no such file.
+    """Return mtime, ctime (ns), size and inode; None if there is no such file.
 
-    A change of content changes the second, also where somebody sets the first back.
+    A change of content changes ctime, even if somebody resets mtime.
     """
     try:
         found = path.stat()
@@ -182,7 +182,7 @@ def stamp(path: Path) -> Stamp | None:
 
 
 def _stamps(path: Path) -> dict[str, Stamp] | None:
-    """The stamp of a file under "", or of every file in a folder under its relative path; None if one is not there."""
+    """Return the stamp of a file under "", or of every file in a folder by relative path; None if one is missing."""
     if not path.is_dir():
         found = stamp(path)
         return None if found is None else {"": found}
@@ -198,7 +198,7 @@ def _stamps(path: Path) -> dict[str, Stamp] | None:
 
 
 def _md5(path: Path, stamps: dict[str, Stamp] | None) -> str | None:
-    """DVC's hash of a file or folder; None where it changes while it is read."""
+    """Return DVC's hash of a file or folder; None if it changes while it is read."""
     if not stamps:
         return None
     try:

@@ -1,4 +1,4 @@
-"""validate: the table against its expectations; a failure stops the run and leaves the report."""
+"""validate: check the tables against their expectations; a failure stops the run and leaves the report."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from mlops_glue.config import Config, path_of
 from mlops_glue.errors import CheckFailed
 from mlops_glue.pipeline import expectations, validated
 
-MAX_VALUES = 10  # of an argument that are shown
+MAX_VALUES = 10  # values of an argument that are shown
 log = logging.getLogger(__name__)
 
 
 def validate(config: Config, root: Path) -> None:
     """Write `result.json` and `suite.json` in Great Expectations' own form, and `report.html`.
 
-    Those of the labels' table are in the folder itself, those of another source in one of its name.
+    The files of the labels' table are in the folder itself, those of another source in a subfolder with its name.
 
     Raises:
-        CheckFailed: an expectation is not met, or did not run; one of severity warning or info is only a warning.
-        ConfigError: an expectation is misspelt or takes no such argument.
+        CheckFailed: an expectation is not met or did not run; with severity warning or info it is only a warning.
+        ConfigError: an expectation is misspelt or does not take an argument.
     """
     labels = config.data.labels.source
     failed: list[str] = []
@@ -37,19 +37,19 @@ def validate(config: Config, root: Path) -> None:
 
 
 def _validated(name: str, config: Config, path: Path, folder: Path) -> list[str]:
-    """Write the reports of one table; what failed, as text."""
-    wanted: list[dict[str, dict[str, Any]]] = [
+    """Write the reports of one table; return the failures as text."""
+    listed: list[dict[str, dict[str, Any]]] = [
         {e: {}} if isinstance(e, str) else e for e in config.validation.get(name, [])
     ]
     records: list[dict[str, Any]] = []
     result: dict[str, Any] = {"success": None, "results": [], "suite_name": name, "meta": {}}
     suite: dict[str, Any] = {"name": name, "expectations": [], "meta": {}}
-    if wanted:
+    if listed:
         from mlops_glue.adapters import great_expectations as gx
 
-        validation = gx.Validation(wanted, name, f"{layout.CONFIG} validation.{name}")
+        validation = gx.Validation(listed, name, f"{layout.CONFIG} validation.{name}")
         if expectations.is_large(path):
-            expectations.run(validation, wanted, path)
+            expectations.run(validation, listed, path)
         else:
             validation.run(tables.to_pandas(tables.read_parquet(path)))
         records, result, suite = validation.results(row_groups.empty(path).column_names)
@@ -65,7 +65,7 @@ def _validated(name: str, config: Config, path: Path, folder: Path) -> list[str]
 
 
 def format_failure(name: str, record: dict[str, Any]) -> str:
-    """An expectation that is not met as a sentence: of which column, what was expected, what is there."""
+    """Return a failed expectation as a sentence: the column, what was expected, and what was observed."""
     columns = {key: value for key, value in record["kwargs"].items() if key.startswith("column")}
     named = ", ".join(
         repr(column) for value in columns.values() for column in ([value] if type(value) is str else value)
@@ -73,7 +73,7 @@ def format_failure(name: str, record: dict[str, Any]) -> str:
     where = f"column{'s' if ',' in named else ''} {named}" if columns else "the table"
     arguments = [f"{key} {_shown(value)}" for key, value in record["kwargs"].items() if key not in columns]
     expected = record["expectation"] + (f" ({', '.join(arguments)})" if arguments else "")
-    does = "does not meet" if record["ran"] else "could not be held against"
+    does = "does not meet" if record["ran"] else "could not be checked against"
     return f"{name}: {where} {does} {expected}: {record['observed']}"
 
 

@@ -1,4 +1,4 @@
-"""What Great Expectations found, for a reader: one line for each expectation."""
+"""The results of Great Expectations for a reader: one line for each expectation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MOST = 100  # expectations in a table of a page
 
 @dataclass(frozen=True)
 class Expectation:
-    """What an expectation found."""
+    """The result of an expectation."""
 
     met: bool
     outcome: str  # met, DID NOT RUN or FAILED
@@ -29,7 +29,7 @@ class Expectation:
 
 
 def expectations(result: Mapping[str, Any]) -> list[Expectation]:
-    """Those of a result in Great Expectations' own form, what is not met first."""
+    """Return the expectations of a result in Great Expectations' own form, unmet expectations first."""
     return sorted((_expectation(entry) for entry in result["results"]), key=lambda expectation: expectation.met)
 
 
@@ -56,12 +56,12 @@ def _cut(value: Any) -> str:
 
 
 def page(project: str, table: str, rows: int, result: Mapping[str, Any]) -> str:
-    """The page that `validate` leaves of a table."""
+    """Return the page that stage validate writes for a table."""
     one = {"name": table, "rows": rows, "expectations": expectations(result)}
     values = {"tables": [one], "behind": False, "most": MOST}
     return pages.render("validation.html", pages.Frame(project), f"validation of {table}", values)
 
 
 def folder(root: Path, table: str, labels: str) -> Path:
-    """Where the result of a table is; `labels` is the table of the labels."""
+    """Return the folder of a table's result; `labels` is the name of the labels' table."""
     return root / layout.VALIDATION / ("" if table == labels else table)

@@ -1,7 +1,7 @@
-"""Weights of rows through pipelines inside a stack, a vote or a search, by scikit-learn's metadata routing.
+"""Pass row weights to pipelines inside a stack, a vote or a search, by scikit-learn's metadata routing.
 
-These hand `sample_weight` to their parts by this name, which a pipeline does not take. Routing brings it to the steps
-that ask for it. The requests are removed after the fit, as skops cannot save them.
+Stacks, votes and searches pass `sample_weight` to their parts under this name, which a pipeline does not take. Routing
+passes it to the steps that request it. The requests are removed after the fit, as skops cannot save them.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any
 
 Estimator = Any  # of scikit-learn, which has no types
 WEIGHT = "sample_weight"
-REQUEST = "_metadata_request"  # where scikit-learn keeps what an estimator asks for
+REQUEST = "_metadata_request"  # the attribute in which scikit-learn stores an estimator's requests
 
 
 def can_reach(model: Estimator) -> bool:
-    """Do all predictors in an unfitted model that take weights get them by routing?"""
+    """Return whether routing reaches all predictors in an unfitted model that take weights."""
     from sklearn import config_context
     from sklearn.model_selection import GridSearchCV
 
@@ -28,15 +28,15 @@ def can_reach(model: Estimator) -> bool:
                 if _takes_weights(part) and not hasattr(part, "set_fit_request"):
                     return False
                 if _judges(part) and not isinstance(part, GridSearchCV.__base__):
-                    return False  # such as LogisticRegressionCV, whose default score asks for the weights
-    except (AttributeError, NotImplementedError):  # not of scikit-learn; or of it, and without routing
+                    return False  # such as LogisticRegressionCV, whose default score requests the weights
+    except (AttributeError, NotImplementedError):  # not from scikit-learn, or without routing
         return False
     return True
 
 
 @contextmanager
 def routed(model: Estimator) -> Iterator[None]:
-    """While a model is fitted its predictors ask for `sample_weight`; transformers and scores do without."""
+    """Let a model's predictors request `sample_weight` during a fit; transformers and scores do not."""
     from sklearn import config_context
 
     parts = [*_parts(model)]
@@ -47,7 +47,7 @@ def routed(model: Estimator) -> Iterator[None]:
                 if _takes_weights(part):
                     part.set_fit_request(sample_weight=hasattr(part, "predict"))
                 if hasattr(part, "set_score_request"):
-                    with suppress(TypeError):  # its score takes none, or hands them to a scorer
+                    with suppress(TypeError):  # its score takes no weights, or passes them to a scorer
                         part.set_score_request(sample_weight=False)
             for part, scoring in scorings:
                 part.scoring = _unweighted(scoring)
@@ -59,7 +59,7 @@ def routed(model: Estimator) -> Iterator[None]:
 
 
 def candidates(search: Estimator) -> list[Estimator]:
-    """The estimators that a search puts in the place of one another; a transformer is none."""
+    """Return the estimators that a search chooses from; transformers do not count."""
     grid = getattr(search, "param_grid", None) or getattr(search, "param_distributions", None) or {}
     values = [each for one in (grid if isinstance(grid, list) else [grid]) for each in one.values()]
     listed = [value for each in values if isinstance(each, list | tuple) for value in each]
@@ -67,7 +67,7 @@ def candidates(search: Estimator) -> list[Estimator]:
 
 
 def _parts(model: Estimator) -> Iterator[Estimator]:
-    """A model and each estimator in it, those that a search chooses from included."""
+    """Yield a model and each estimator in it, including those that a search chooses from."""
     for part in (model, *model.get_params(deep=True).values()):
         if hasattr(part, "fit") and not isinstance(part, type):
             yield part
@@ -76,7 +76,7 @@ def _parts(model: Estimator) -> Iterator[Estimator]:
 
 
 def _judges(part: Estimator) -> bool:
-    """Does it compare what it fits by a score that it names?"""
+    """Return whether an estimator compares its fits by a named score."""
     from sklearn.linear_model import LogisticRegressionCV
 
     named = hasattr(part, "cv") and getattr(part, "scoring", None) is not None
@@ -104,7 +104,7 @@ def _unweighted(scoring: Any) -> Any:
 
 
 def _forget(value: Any, seen: set[int]) -> None:
-    """Remove the requests from all that a fitted model holds."""
+    """Remove the requests from all parts of a fitted model."""
     if id(value) in seen:
         return
     seen.add(id(value))
@@ -115,6 +115,6 @@ def _forget(value: Any, seen: set[int]) -> None:
         for one in value.values():
             _forget(one, seen)
     elif hasattr(value, "get_params") or type(value).__module__.startswith("sklearn."):
-        held = getattr(value, "__dict__", {})
-        held.pop(REQUEST, None)
-        _forget(held, seen)
+        attributes = getattr(value, "__dict__", {})
+        attributes.pop(REQUEST, None)
+        _forget(attributes, seen)

@@ -1,7 +1,7 @@
-"""What glue writes into a project: what it infers and plans, renders, records, merges and takes back.
+"""Infer, plan, render, record, merge and undo what glue writes into a project.
 
-`new_project` (init; its docstring lists the files) and `adopt` answer the questions (`infer`, `plan`; of a repository
-that is there: `adopted_repository`, `script`, `choose`), `plan` says which files there will be, `merge.written` writes
-them all and records them (`manifest`), and `undo.undone_on_failure` takes back whatever was written where anything
-fails. `workflows` (ci), `upgrade` and `package` (with `package_folder`) say their files in the same way.
+`new_project` (`glue init`; its docstring lists the files) and `adopt` infer the answers that the templates take
+(`infer`, `plan`; for an existing repository also `adopted_repository`, `script` and `choose`). `merge.written` writes
+and records all files (`manifest`), and `undo.undone_on_failure` removes or restores them if anything fails.
+`workflows` (`glue ci`), `upgrade` and `package` (with `package_folder`) work in the same way.
 """

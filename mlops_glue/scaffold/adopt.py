@@ -1,4 +1,4 @@
-"""What `glue adopt` proposes for a repository: the files of `glue/`, by its script, its table and its Feast views."""
+"""Propose the files of `glue/` for `glue adopt`, from the repository's script, table and Feast views."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ from mlops_glue.scaffold.script import Script
 from mlops_glue.tables import column_names
 
 WRITTEN = (layout.CONFIG, layout.SCHEMA, ".gitignore", ".dvcignore", "model.py", "feature_repo/")
-MOST_ESTIMATORS = 5  # that are named of a script, besides the one that is taken
+MOST_ESTIMATORS = 5  # other estimators of a script that are listed
 
 log = logging.getLogger(__name__)
 
 
 def propose(root: Path, top: Path, data: str | None, target: str | None, task: str | None) -> Answers:
-    """Read the repository and infer a project from it; what a person should know is logged.
+    """Read the repository and infer a project from it; what the user should know is logged.
 
     Raises:
         UsageError: there is nothing to learn from.
-        DataError: the target cannot be learnt.
+        DataError: the target cannot be learned.
     """
     found = look(top)
     choice = choose(found, data, target)
@@ -58,7 +58,7 @@ def propose(root: Path, top: Path, data: str | None, target: str | None, task: s
     except GlueError as error:
         if not views:
             raise
-        log.info(f"the features of Feast are not joined: {error.message}")
+        log.info(f"Feast features are not joined: {error.message}")
         answers, notes = plan(request)
     for note in notes:
         log.info(note)
@@ -66,7 +66,7 @@ def propose(root: Path, top: Path, data: str | None, target: str | None, task: s
 
 
 def _with_views(request: Request, views: list[FeastView], columns: list[str]) -> Request:
-    """The request with the tables of the views, their keys, and the time that Feast joins by."""
+    """Return the request with the tables of the views, their keys, and the time that Feast joins by."""
     return replace(
         request,
         files=list(dict.fromkeys([*request.files, *(view.path for view in views)])),
@@ -77,26 +77,26 @@ def _with_views(request: Request, views: list[FeastView], columns: list[str]) ->
 
 
 def _estimator(script: Script | None, task: str | None) -> tuple[str, dict[str, Any]] | None:
-    """The script's estimator and its arguments; None where it does not fit the task that the user named."""
+    """Return the script's estimator and its arguments; None if it does not fit the task that the user named."""
     if script is None or script.estimator is None:
         return None
     name = printable(script.path)
     log.info(f"{name}:{script.line} builds {script.estimator}")
     for other, line in script.others[:MOST_ESTIMATORS]:
-        log.info(f"{name}:{line} builds {other} too: left out")
+        log.info(f"{name}:{line} also builds {other}: left out")
     package = script.estimator.partition(".")[0]
     if find_spec(package) is None:
         log.info(f"{package} is not installed here: pip install {package}")
     if (kind := unfit_kind(script.estimator, task)) is not None:
-        log.info(f"--task {task}: {script.estimator} is a {kind}, and is left out")
+        log.info(f"--task {task}: {script.estimator} is a {kind}: left out")
         return None
     for argument in script.unknown:
-        log.info(f"the file does not say its {argument}: left at its default")
+        log.info(f"the value of {argument} is not in the file: left at its default")
     return script.estimator, script.params
 
 
 def _drops(script: Script | None, columns: list[str], target: str) -> dict[str, str]:
-    """The columns that the script does not learn from, with the reason."""
+    """Return the columns that the script does not learn from, with the reason."""
     if script is None:
         return {}
     name = printable(script.path)
@@ -106,13 +106,13 @@ def _drops(script: Script | None, columns: list[str], target: str) -> dict[str, 
         drops |= dict.fromkeys(unused, f"{name} does not use it")
     drops.pop(target, None)
     if len(drops) >= len(columns) - 1:
-        log.info(f"{name} seems to drop every column: none is left out")
+        log.info(f"{name} seems to drop every column, so none is left out")
         return {}
     return drops
 
 
 def _joined(found: Repository, choice: Choice, columns: list[str]) -> list[FeastView]:
-    """The views whose features are joined to the table, which has these columns."""
+    """Return the views whose features are joined to the table with these columns."""
     views: list[FeastView] = []
     for view in found.feast:
         lacking = [key for key in view.entities if key not in columns] if view.entities else ["an entity"]
@@ -124,11 +124,11 @@ def _joined(found: Repository, choice: Choice, columns: list[str]) -> list[Feast
             views.append(view)
     refs = sorted(choice.script.refs) if choice.script is not None else []
     named = {ref.partition(":")[0] for ref in refs}
-    if named & {view.name for view in views}:  # what the script asks Feast for
+    if named & {view.name for view in views}:  # the features that the script requests from Feast
         views = [replace(view, fields=_fields(view, refs)) for view in views if view.name in named]
     if views:
         names = ", ".join(view.name for view in views)
-        log.info(f"features of {names} are joined: glue/feature_repo has these views over glue's own tables")
+        log.info(f"features of {names} are joined: glue/feature_repo defines these views on glue's own tables")
     return views
 
 
@@ -138,20 +138,20 @@ def _fields(view: FeastView, refs: list[str]) -> list[str]:
 
 
 def to_write(made: dict[str, str]) -> dict[str, str]:
-    """Which of the rendered files are for a repository that has files of its own."""
+    """Return the rendered files that an adopted repository receives."""
     return {path: text for path, text in made.items() if path.startswith(WRITTEN)}
 
 
 def written(
     root: Path, files: Mapping[str, str], answers: Answers, made: Mapping[str, str]
 ) -> contextlib.AbstractContextManager[None]:
-    """Make the folder with some of what was made, and the record; it is removed again where the block fails."""
+    """Write the folder with the files and the record, then run the block; remove the folder if the block fails."""
     parts = manifest.recorded({}, "init", answers, made, files)
     return merge.written(root, [merge.File(path, "new", text) for path, text in files.items()], parts, [])
 
 
 def write(root: Path, answers: Answers, made: dict[str, str]) -> None:
-    """Write the folder, with DVC and the pipeline set up in it, or nothing where that fails."""
+    """Write the folder, and set up DVC and the pipeline in it; write nothing if that fails."""
     with written(root, to_write(made), answers, made):
         dvc.init(root, git=git.is_work_tree(root))
         git.untrack(root)  # dvc init adds to the index, which is the user's

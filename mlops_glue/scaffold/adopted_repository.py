@@ -1,4 +1,4 @@
-"""What a repository that glue did not make has: training scripts, tables, pipelines, Feast views."""
+"""Read a repository that glue did not create: training scripts, tables, pipelines, Feast views."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ from mlops_glue.scaffold.feast import FeastView
 from mlops_glue.scaffold.script import Script
 from mlops_glue.streaming import SUFFIXES
 
-MOST_TABLES = 50  # that are looked at
+MOST_TABLES = 50  # tables that are examined
 
 log = logging.getLogger(__name__)
 
 
 @dataclass
 class Repository:
-    """What there is to build on."""
+    """The scripts, tables and views that a project can build on."""
 
     top: Path
     tree: Tree
     scripts: list[Script] = field(default_factory=list)
-    stage_of: dict[str, tuple[str, list[str]]] = field(default_factory=dict)  # script: what runs it, with which words
+    stage_of: dict[str, tuple[str, list[str]]] = field(default_factory=dict)  # script: its stage, arguments
     feast: list[FeastView] = field(default_factory=list)
 
     @property
     def tables(self) -> list[str]:
-        """Every file whose name is a table's."""
+        """Every file whose name ends like a table's."""
         return [path for path in self.tree.files if path.lower().endswith(SUFFIXES)]
 
     def name_of(self, table: Path) -> str:
-        """A table as it is named to a person."""
+        """Return the name of a table to show to the user."""
         return printable(str(table.relative_to(self.top) if table.is_relative_to(self.top) else table))
 
     def tables_after(self, named: list[Path]) -> list[Path]:
-        """Those tables, then every other one of the repository."""
+        """Return the named tables, then every other table of the repository."""
         others = [self.top / path for path in sorted(self.tables, key=scripts.place)]
         return [table for table in dict.fromkeys([*named, *others]) if self._is_table(table)][:MOST_TABLES]
 
     def tables_of(self, script: Script) -> tuple[list[Path], list[str]]:
-        """The tables that a script reads, first those that it fits on, and a note on each that is missing or moved."""
+        """Return the tables that a script reads, those that it fits on first, and notes on missing or moved tables."""
         by_name: dict[str, list[str]] = {}
         for path in self.tables:
             by_name.setdefault(path.rpartition("/")[2], []).append(path)
@@ -55,10 +55,10 @@ class Repository:
         for text in script.tables:
             places = [(base / text).resolve() for base in (self.top, (self.top / script.path).parent)]
             files = [place for place in places if place.is_file()]
-            twins = by_name.get(PureWindowsPath(text).name, [])  # which takes both kinds of slash
+            twins = by_name.get(PureWindowsPath(text).name, [])  # handles both kinds of slash
             if not files and len(twins) == 1 and "://" not in text:  # `/kaggle/input/titanic/train.csv`
                 files = [(self.top / twins[0]).resolve()]
-                notes.append(f"{text}, which {printable(script.path)} reads, is taken to be {printable(twins[0])}")
+                notes.append(f"{text}, which {printable(script.path)} reads, is assumed to be {printable(twins[0])}")
             elif not files:
                 notes.append(f"{text}, which {printable(script.path)} reads, {feast.absent(self.top, text)}")
             found += files[:1]
@@ -70,7 +70,7 @@ class Repository:
 
 
 def look(top: Path) -> Repository:
-    """Read the training scripts and what says how they are run; what cannot be read is logged."""
+    """Read the training scripts, and the files that define how they run; log what cannot be read."""
     found = Repository(top, scan(top))
     settings: dict[tuple[str, ...], Any] = {}
     for path in found.tree.files:
@@ -93,7 +93,7 @@ def look(top: Path) -> Repository:
 def _read_script(found: Repository, path: str, text: bytes, settings: dict[tuple[str, ...], Any]) -> None:
     script = scripts.read(path, text, settings, found.stage_of.get(path, ("", []))[1])
     if script is None:
-        log.info("%s is not Python that can be read: left out", printable(path))
+        log.info("%s cannot be read as Python: left out", printable(path))
     elif script.fits and (script.estimator is not None or script.tiers[0]):
         found.scripts.append(script)
         if script.skipped:
@@ -106,12 +106,12 @@ def _read_yaml(found: Repository, path: str) -> Any:
     try:
         return read_yaml(found.top / path)
     except (YAMLError, OSError, ValueError, RecursionError):
-        log.info("%s is not YAML that can be read: left out", printable(path))
+        log.info("%s cannot be read as YAML: left out", printable(path))
         return None
 
 
 def _read_pipeline(found: Repository, path: str) -> None:
-    """Which scripts the repository's own pipeline runs."""
+    """Record the scripts that the repository's own pipeline runs."""
     tree = _read_yaml(found, path)
     entries = tree.get("stages" if path.endswith("dvc.yaml") else "entry_points") if isinstance(tree, dict) else None
     for name, entry in (entries if isinstance(entries, dict) else {}).items():

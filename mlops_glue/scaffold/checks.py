@@ -1,4 +1,4 @@
-"""Can the target be learnt? `glue init` asks before it writes anything."""
+"""Check whether the target can be learned, before `glue init` writes anything."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 MOST_TWINS = 3  # groups of classes that differ only in how they are written
-MANY_CLASSES = 50  # and more than every second row has a class of its own: it is a number or a name
+MANY_CLASSES = 50  # with more, and more classes than half the rows, the target is a number or a name
 
 
 def check_target(label: Table, target: str, notes: list[str]) -> None:
-    """The target has values of at least two kinds.
+    """Check that the target has at least two distinct values.
 
     Raises:
-        DataError: it has not, or glue reads no such type.
+        DataError: it has fewer, or glue cannot read its type.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -34,10 +34,10 @@ def check_target(label: Table, target: str, notes: list[str]) -> None:
         raise DataError(f"--target {target}: is {reason}")
     if of.distinct < 2:
         others = [p.name for p in label.profiles if p.kind is not None and p.name != target]
-        nulls = f" besides {of.nulls:,} nulls (NA, None and the like)" if of.nulls and of.distinct else ""
+        nulls = f" and {of.nulls:,} nulls (NA, None and the like)" if of.nulls and of.distinct else ""
         raise DataError(
-            f"--target {target}: has {of.distinct} distinct value in {label.file.name}{nulls}; "
-            "there is nothing to tell apart",
+            f"--target {target}: has {of.distinct} distinct value{'s' * (of.distinct != 1)} in "
+            f"{label.file.name}{nulls}; at least two are needed",
             hint=did_you_mean("", others) if others else None,
         )
     infinite = pc.sum(pc.is_inf(values)).as_py() or 0 if pa.types.is_floating(values.type) else 0
@@ -46,7 +46,7 @@ def check_target(label: Table, target: str, notes: list[str]) -> None:
 
 
 def check_task(label: Table, target: str, task: str) -> None:
-    """The target's values allow the task that the user asked for.
+    """Check that the target's values fit the task that the user requested.
 
     Raises:
         UsageError: they do not.
@@ -56,49 +56,56 @@ def check_task(label: Table, target: str, task: str) -> None:
 
     values = label.rows.column(target).drop_null()
     if pa.types.is_floating(values.type):
-        values = values.filter(pc.is_finite(values))  # the others have no target
+        values = values.filter(pc.is_finite(values))  # the other rows have no target
     try:
-        held = as_target(values, task, target)
+        labels = as_target(values, task, target)
     except DataError:
-        found = f"holds {values.type}, not numbers: {shown(values.unique().to_pylist())}"
+        found = f"has {values.type} values, not numbers: {shown(values.unique().to_pylist())}"
         raise UsageError(
             f"task regression: {target!r} of {label.file.name} {found}",
-            hint="--task multiclass takes classes; or name another --target",
+            hint="--task multiclass for classes; or name another --target",
         ) from None
-    if task == "binary" and len(classes := sorted(held.unique().to_pylist())) > 2:
+    if task == "binary" and len(classes := sorted(labels.unique().to_pylist())) > 2:
         raise UsageError(
             f"--task binary: {target!r} of {label.file.name} has {len(classes):,} values: {shown(classes)}",
-            hint="leave --task out: it is taken from the target",
+            hint="leave out --task: it is inferred from the target",
         )
 
 
 def check_classes(label: Table, target: str, task: str, notes: list[str], *, asked: bool) -> None:
-    """Classes have some rows each, and differ by more than blanks and case, which is noted; `asked` for by the user.
+    """Check that the classes have rows to learn from; a note names classes that differ only in blanks or case.
+
+    Args:
+        label: the labels' table.
+        target: the target column.
+        task: the task.
+        notes: receives the notes.
+        asked: whether the user requested the task.
 
     Raises:
-        DataError: nearly every row has a class of its own, or the classes are dates.
+        DataError: most rows have a class of their own, or the classes are dates.
     """
     if task == "regression":
         return
     of = label.profile_of(target)
     values = label.rows.column(target)
     if of.kind == "datetime" and not asked:
-        hint = "write it as a number, such as days since a day, or name another --target; --task multiclass for classes"
-        raise DataError(f"--target {target}: holds dates, which are no classes", hint=hint)
+        hint = "write it as a number, such as days since a date; or name another --target; or --task multiclass"
+        raise DataError(f"--target {target}: contains dates, which are not classes", hint=hint)
     present = len(values) - values.null_count
     if of.distinct > MANY_CLASSES and of.distinct > 0.5 * present:
         why = f": {of.reason}" if of.reason and is_text(values.type) else ""
         hint = "--task regression, with numbers written as 1234.5; or name another --target"
-        many = f"{of.distinct:,} classes in {present:,} rows are more than can be learnt"
+        many = f"{of.distinct:,} classes in {present:,} rows are too many to learn"
         raise DataError(f"--target {target}: {many}{why}", hint=hint)
     if is_text(values.type):
         notes += _twins(target, values)
 
 
 def _twins(target: str, values: pa.ChunkedArray) -> list[str]:
-    """A note for each group of classes that differ only in blanks, case, or as 1 and 1.0 do."""
+    """Return a note for each group of classes that differ only in blanks or case, or as 1 and 1.0 do."""
     groups: dict[str, list[str]] = {}
     for word in sorted(values.unique().drop_null().to_pylist()):
         groups.setdefault(canonical_category(word.strip().casefold(), "double"), []).append(word)
     twins = [", ".join(map(repr, words[:4])) for words in groups.values() if len(words) > 1][:MOST_TWINS]
-    return [f"target {target!r}: {words} are written differently, and are different classes" for words in twins]
+    return [f"target {target!r}: {words} are written differently and count as different classes" for words in twins]

@@ -1,4 +1,4 @@
-"""Which script of a repository trains, which table it learns from, and which column it predicts."""
+"""Choose the script of a repository that trains, the table that it learns from, and the column that it predicts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 class Choice(NamedTuple):
-    """What the proposal is built on."""
+    """The script, table and target that the proposal is built on."""
 
     script: Script | None
     table: Path
@@ -36,10 +36,10 @@ class Match(NamedTuple):
 
 
 def choose(found: Repository, data: str | None, target: str | None) -> Choice:
-    """Choose by what the user named, then by what is there; each guess is logged.
+    """Choose by what the user named, then by what the repository has; each guess is logged.
 
     Raises:
-        UsageError: no table, or no target, is found.
+        UsageError: no table or no target is found.
     """
     named = _find_given(found.top, data) if data is not None else None
     ranked = sorted(found.scripts, key=lambda script: _rank(found, script, named, target))
@@ -48,10 +48,10 @@ def choose(found: Repository, data: str | None, target: str | None) -> Choice:
     for script in candidates:
         tables, notes = _tables(found, script, named)
         tiers = [[target]] if target is not None else script.tiers if script is not None else []
-        if script is not first:  # a place says nothing of another table
+        if script is not first:  # a position means nothing in another table
             tiers = [[name for name in tier if isinstance(name, str)] for tier in tiers[:1]]
         match = _match(tables, tiers)
-        if match is not None and (script is first or len({*match.columns}) == 1):  # else a target of several columns
+        if match is not None and (script is first or len({*match.columns}) == 1):  # else several columns may be meant
             break
     else:
         tables, notes = _tables(found, first, named)
@@ -66,13 +66,13 @@ def choose(found: Repository, data: str | None, target: str | None) -> Choice:
 
 
 def _tables(found: Repository, script: Script | None, named: Path | None) -> tuple[list[Path], list[str]]:
-    """The tables to look into, likeliest first, and notes on those that the script reads."""
+    """Return the tables to look into, likeliest first, and notes on those that the script reads."""
     own, notes = found.tables_of(script) if script is not None else ([], [])
     return [named] if named is not None else found.tables_after(own), notes
 
 
 def _rank(found: Repository, script: Script, data: Path | None, target: str | None) -> tuple[object, ...]:
-    """What sorts the scripts: the likeliest to be the one that trains comes first."""
+    """Return the sort key of a script: the script that most likely trains the model comes first."""
     reads = data is None or any(PureWindowsPath(text).name == data.name for text in script.tables)
     return (
         script.estimator is None,
@@ -87,18 +87,18 @@ def _rank(found: Repository, script: Script, data: Path | None, target: str | No
 
 
 def _match(tables: list[Path], tiers: Sequence[Sequence[Column]]) -> Match | None:
-    """The first table that has a column of the likeliest tier, with all such columns of it."""
+    """Return the first table that has a column of the likeliest tier, with all such columns of it."""
     for tier in tiers:
         for table in tables:
             names = column_names(table) or []
             columns = [column for target in tier if (column := _column(target, names)) is not None]
-            if columns and len(names) > 1:  # a file of labels alone is nothing to learn from
+            if columns and len(names) > 1:  # a table with only labels has nothing to learn from
                 return Match(table, columns)
     return None
 
 
 def _column(target: Column, names: list[str]) -> str | None:
-    """The column that a script's target is, by name or by place."""
+    """Return the column that a script's target names, by name or by position."""
     if isinstance(target, int):
         return names[target] if -len(names) <= target < len(names) else None
     return target if target in names else None
@@ -117,28 +117,28 @@ def _log(notes: list[str]) -> None:
 
 
 def _script_notes(found: Repository, script: Script | None, ranked: list[Script]) -> list[str]:
-    """What runs the script, and which other scripts are left out."""
+    """Return notes on what runs the script, and on the other scripts that are left out."""
     others = [other for other in ranked if other is not script and other.estimator]
-    notes = [f"{printable(other.path)} trains a model too: left out" for other in others[:3]]
+    notes = [f"{printable(other.path)} also trains a model: left out" for other in others[:3]]
     if script is not None and script.path in found.stage_of:
         stage = found.stage_of[script.path][0]
-        notes.insert(0, f"{printable(script.path)} is run by {stage}, which stays as it is")
+        notes.insert(0, f"{printable(script.path)} is run by {stage}, which stays unchanged")
     return notes
 
 
 def _log_guess(what: str, taken: str, others: list[str], option: str) -> None:
-    """Report what a guess could have been instead."""
+    """Log the alternatives to a guess."""
     if others:
         more = f" and {len(others) - 3} more" if len(others) > 3 else ""
-        log.info(f"{what} is taken to be {taken}, not {', '.join(others[:3])}{more}: {option} says otherwise")
+        log.info(f"{what} is assumed to be {taken}, not {', '.join(others[:3])}{more}: {option} chooses another")
 
 
 def _not_found(found: Repository, script: Script | None, tables: list[Path], target: str | None) -> UsageError:
-    """Why there is nothing to learn from, and what can be done about it."""
+    """Return the error for a repository without a table or a target, with what the user can do."""
     if not tables:
         given = "glue adopt --data TABLE --target COLUMN"
-        pull, tracking = f"dvc pull && glue adopt; or {given}", f"{given}; or glue adopt --tracking, which needs none"
-        return UsageError("no table is found to learn from", hint=pull if feast.has_dvc(found.top) else tracking)
+        pull, tracking = f"dvc pull && glue adopt; or {given}", f"{given}; or glue adopt --tracking, without a table"
+        return UsageError("found no table to learn from", hint=pull if feast.has_dvc(found.top) else tracking)
     table = found.name_of(tables[0])
     columns = column_names(tables[0]) or []
     if target is not None:
@@ -147,6 +147,6 @@ def _not_found(found: Repository, script: Script | None, tables: list[Path], tar
     why = f" {printable(script.path)} predicts {names[0]!r}, which no table here has" if script and names else ""
     more = f"; other tables: {', '.join(map(found.name_of, tables[1:4]))}" if tables[1:] else ""
     return UsageError(
-        f"which column of {table} is to be predicted?{why}",
+        f"which column of {table} should be predicted?{why}",
         hint=f"glue adopt --data {shlex.quote(table)} --target COLUMN; {did_you_mean('', columns)}{more}",
     )

@@ -1,4 +1,4 @@
-"""Whether a commit is due, and what to type for it or to undo what was done since the last one."""
+"""Find whether a commit is due, and the commands to commit or undo the changes since the last commit."""
 
 from __future__ import annotations
 
@@ -16,10 +16,15 @@ OF_DVC = {".dvc/.gitignore", ".dvcignore"}
 
 
 def due(root: Path, message: str, written: Iterable[str] = (), inputs: Iterable[str] | None = None) -> str | None:
-    """What to type, where the project has something that a commit lacks; None outside git.
+    """Return the command that commits the project's changes; None if there are none, or outside git.
 
-    A file that git does not have is named only where it is known to be the project's, or was just `written`. Who has
-    the `inputs` of `delivery.commit` gives them: `dvc.lock` takes longer to read than all else here.
+    An untracked file is named only if it is known to be the project's.
+
+    Args:
+        root: the project folder.
+        message: the commit message.
+        written: files that the command has just written.
+        inputs: the result of `delivery.commit.inputs`, if the caller has it: reading `dvc.lock` is the slow part here.
     """
     entries = git.uncommitted(root)
     if not entries:
@@ -27,7 +32,7 @@ def due(root: Path, message: str, written: Iterable[str] = (), inputs: Iterable[
     from mlops_glue.scaffold import manifest
 
     known = {*WRITTEN, *OF_DVC, *(commit.inputs(root) if inputs is None else inputs), *written}
-    with contextlib.suppress(GlueError):  # another command tells of a record that cannot be read
+    with contextlib.suppress(GlueError):  # another command reports a record that cannot be read
         known |= {path for part in manifest.load(root).values() for path in part.files}
     known |= {f"{Path(path).parent.as_posix()}/.gitignore" for path in known if path.endswith(".dvc")}
     ours = [path for path, new in entries.items() if not new or _is_known(path, known)]
@@ -38,7 +43,7 @@ def due(root: Path, message: str, written: Iterable[str] = (), inputs: Iterable[
 
 
 def undo(root: Path, inputs: Iterable[str] | None = None) -> str | None:
-    """What to type to have the commit's files and results again; None where that takes more than git."""
+    """Return the command that restores the commit's files and results; None if that takes more than git."""
     if git.show(root, "HEAD", "dvc.lock") is None:
         return None
     ours = {*WRITTEN, *(commit.inputs(root) if inputs is None else inputs)}
@@ -49,5 +54,5 @@ def undo(root: Path, inputs: Iterable[str] | None = None) -> str | None:
 
 
 def _is_known(path: str, known: set[str]) -> bool:
-    """Is it a file of the project, or an untracked folder with one, which ends in a slash?"""
+    """Return whether a path is a file of the project, or an untracked folder (ending with a slash) that has one."""
     return path in known or (path.endswith("/") and any(file.startswith(path) for file in known))

@@ -1,4 +1,4 @@
-"""What `glue init` proposes for a table: expectations, thresholds, the positive class, slices. All can be edited."""
+"""The proposals of `glue init` for a table: expectations, thresholds, positive class, slices. All can be edited."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ HUNDREDS = 200  # classes
 EARLY_ROWS = 10_000
 GENTLE = {"early_stopping": True, "learning_rate": 0.05, "max_iter": 300}
 MODEST = {"l2_regularization": 10.0, "max_leaf_nodes": 8, "min_samples_leaf": 5}
-MANY = 200  # columns; beyond, Great Expectations would take longer than everything else
+MANY = 200  # columns; with more, Great Expectations would take longer than everything else
 
 
 def expectations(table: pa.Table, profiles: list[Profile], target: str) -> list[Expectation]:
-    """Limits with slack: types, twice the nulls and 5 %, half the range on either side, 5 % unseen categories."""
+    """Return limits with slack: types, twice the nulls plus 5 %, half the range on each side, 5 % unseen categories."""
     out: list[Expectation] = [{"expect_table_row_count_to_be_between": {"min_value": max(table.num_rows // 10, 1)}}]
     used = [p for p in profiles if p.kind is not None or p.name == target]
     if len(used) > MANY:
@@ -51,7 +51,7 @@ def expectations(table: pa.Table, profiles: list[Profile], target: str) -> list[
 
 
 def _values(column: pa.ChunkedArray) -> list[Any]:
-    """The distinct values as Great Expectations compares them, sorted; none of what is neither text nor number."""
+    """Return the sorted distinct values as Great Expectations compares them; [] unless they are text or numbers."""
     import pyarrow as pa
 
     if pa.types.is_dictionary(column.type):
@@ -65,7 +65,7 @@ def _range(name: str, column: pa.ChunkedArray) -> list[Expectation]:
     import pyarrow.compute as pc
 
     if not is_number(column.type):
-        return []  # text or decimals that hold numbers
+        return []  # text or decimals that contain numbers
     types = sorted(
         {"int64", "float64", {"double": "float64", "float": "float32"}.get(str(column.type), str(column.type))}
     )
@@ -83,38 +83,38 @@ def _range(name: str, column: pa.ChunkedArray) -> list[Expectation]:
 
 
 def _rounded(value: float, room: float) -> float:
-    """To four digits, and one more for each that the range does not change."""
+    """Round to four digits, plus one for each leading digit that the range does not change."""
     same = max(0, int(math.log10(abs(value) / room))) if value else 0
     return float(f"{value:.{4 + same}g}")
 
 
-IN_HOLDOUT = 25  # rows of a class, of which a fifth is some
+IN_HOLDOUT = 25  # rows of a class, so that a fifth of them is a few
 
 
 def thresholds(task: str, target: pa.ChunkedArray) -> list[tuple[str, str, float, str]]:
-    """Metric, `min` or `max`, value and reason: limits that the trivial predictor misses.
+    """Return metric, `min` or `max`, value and reason of limits that the trivial predictor misses.
 
-    None for many classes of which the holdout may lack one, as no area under a curve is defined then: what is worse
-    than the trivial predictor is refused in any case.
+    With several classes there is no limit if the holdout may lack one of them, as the area under a curve is then
+    undefined. A model that is worse than the trivial predictor is refused in any case.
     """
     if task == "regression":
-        return [("r2", "min", 0.05, "0 is what predicting the mean gets")]
-    # accuracy would ask the more the rarer the other classes are
+        return [("r2", "min", 0.05, "predicting the mean scores 0")]
+    # the rarer the other classes, the higher a limit on accuracy would have to be
     ranked = "roc_auc" if task == "binary" else "roc_auc_ovr"
     rarest = min(target.drop_null().value_counts().field("counts").to_pylist(), default=0)
-    return [(ranked, "min", 0.55, "0.5 is what a constant gets")] if task == "binary" or rarest >= IN_HOLDOUT else []
+    return [(ranked, "min", 0.55, "a constant scores 0.5")] if task == "binary" or rarest >= IN_HOLDOUT else []
 
 
 def estimator(table: pa.Table, target: str, task: str) -> tuple[str, dict[str, Any]]:
-    """Import path and arguments, where the table is not for `model.py`.
+    """Return the estimator's import path and arguments, for a table that gets no `model.py`.
 
-    Gradient boosting; of more than two classes with a penalty on the leaves' values (1 is XGBoost's own default),
-    without which rare ones run away; with many classes fewer rounds, since each makes a tree for every one. With
-    hundreds a linear model: trees would take minutes, or hundreds of megabytes.
+    It is gradient boosting. With more than two classes it has a penalty on the leaf values (1, XGBoost's default), as
+    scores of rare classes diverge without it. With many classes it has fewer rounds, since each round builds a tree
+    for every class. With hundreds of classes it is a linear model: trees would take minutes, or hundreds of megabytes.
 
-    Up to 10,000 rows, from where on scikit-learn stops early by itself, it takes small steps until it learns no more.
-    To stop by, rows of each class are set aside; where rare ones have too few, the trees are small instead. On tables
-    of counts with a long tail that took 5 to 30 % off the log loss.
+    Above 10,000 rows scikit-learn stops early by default. With fewer rows, it takes small steps and also stops early.
+    Early stopping sets aside rows of each class; if a rare class has too few rows, the trees are small instead. On
+    tables with a long tail of class counts this reduced the log loss by 5 to 30 %.
     """
     if task == "regression":
         return DEFAULT[task], {}
@@ -129,11 +129,11 @@ def estimator(table: pa.Table, target: str, task: str) -> tuple[str, dict[str, A
     return DEFAULT[task], params
 
 
-BOOSTERS: dict[str, tuple[str, str, dict[str, Any]]] = {  # by library: its names of classifier, regressor, parameters
+BOOSTERS: dict[str, tuple[str, str, dict[str, Any]]] = {  # by library: classifier, regressor, parameters
     "lightgbm": (
         "lightgbm.LGBMClassifier",
         "lightgbm.LGBMRegressor",
-        # the same trees on any number of threads; a leaf of LightGBM's is not bound by a depth
+        # the same trees on any number of threads; LightGBM limits the number of leaves, not the depth
         {"deterministic": True, "force_row_wise": True, "subsample_freq": 1, "verbose": -1, "num_leaves": 15},
     ),
     "xgboost": ("xgboost.XGBClassifier", "xgboost.XGBRegressor", {"max_depth": 4}),
@@ -143,13 +143,14 @@ SAMPLED = {"subsample": 0.8, "colsample_bytree": 0.8}
 
 
 def booster(library: str, table: pa.Table, target: str, task: str) -> tuple[str, dict[str, Any]]:
-    """Import path and arguments of a library's gradient boosting: small steps, on parts of rows and columns.
+    """Return import path and arguments of a library's gradient boosting: small steps, on samples of rows and columns.
 
-    Of 200 or 300 rounds, of all or of 0.8 of the rows and columns, 200 of 0.8 lost least or nearly so by
-    cross-validation on breast cancer, wine and diabetes. CatBoost samples by itself. A class takes a tree each round.
+    200 and 300 rounds were compared, with all and with 0.8 of the rows and columns: 200 rounds with 0.8 had the lowest
+    or nearly the lowest cross-validated loss on breast cancer, wine and diabetes. CatBoost has its own sampling. Each
+    round builds one tree per class.
 
     Raises:
-        MissingExtra: it is not installed.
+        MissingExtra: the library is not installed.
     """
     if find_spec(library) is None:
         raise MissingExtra(library, "boosters")
@@ -164,9 +165,9 @@ def booster(library: str, table: pa.Table, target: str, task: str) -> tuple[str,
 
 
 def is_small(table: pa.Table, profiles: list[Profile], target: str, task: str) -> bool:
-    """Is cross-validating several models worth its time, some seconds, and are the classes big enough for it?"""
+    """Return whether cross-validating several models takes only seconds, and the classes are big enough for it."""
     rows, classes = len(table.column(target).drop_null()), 1  # rows without a target are left out
-    # a category of few values becomes a column for each of them, one of many a single column
+    # a category with few values becomes one column for each value; a category with many becomes a single column
     width = sum(
         p.distinct if p.kind == "category" and p.distinct <= ONE_HOT else 1 for p in profiles if p.kind is not None
     )
@@ -180,7 +181,10 @@ def is_small(table: pa.Table, profiles: list[Profile], target: str, task: str) -
 
 
 def positive(values: pa.ChunkedArray, task: str) -> str | None:
-    """Binary targets of text: the class that says yes, else the rarer one. Of other types None: the greater it is."""
+    """Return the positive class of a binary text target: the class that means yes, else the rarer class.
+
+    For other types return None: the greater value is the positive class.
+    """
     if task != "binary" or not is_text(values.type):
         return None
     counts: dict[str, int] = {c["values"]: c["counts"] for c in as_text(values).drop_null().value_counts().to_pylist()}
@@ -188,5 +192,5 @@ def positive(values: pa.ChunkedArray, task: str) -> str | None:
 
 
 def slices(profiles: list[Profile]) -> list[str]:
-    """The first two columns of few categories: where a model that is good on the whole may be bad."""
+    """Return the first two columns with few categories; a model that is good overall may be bad in one of them."""
     return [p.name for p in profiles if p.kind in ("category", "boolean") and p.distinct <= 10][:2]

@@ -1,4 +1,4 @@
-"""The views of a Feast repository that is there: by the syntax trees of its definitions, which are not run."""
+"""Read the views of an existing Feast repository from the syntax trees of its definitions, without running them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mlops_glue.scaffold.script import Reader
 from mlops_glue.scaffold.values import Unknown
 from mlops_glue.source import dotted
 
-CLOCK = "event_timestamp"  # Feast's name for the time of a label, unless it is given another
+CLOCK = "event_timestamp"  # Feast's default name for the time of a label
 
 
 @dataclass
@@ -30,7 +30,7 @@ class FeastView:
 
 
 def views(folder: Path) -> tuple[list[FeastView], list[str]]:
-    """The views of the repository in a folder that read a local file, and a note on each of the others."""
+    """Return the views of a folder's repository that read a local file, and a note on each other view."""
     trees = [sources.read(file.name, file.read_bytes()) for file in sorted(folder.rglob("*.py"))]
     body = [node for read in trees if read is not None for node in read.tree.body]
     reader = Reader("definitions.py", ast.Module(body, []), {}, [])
@@ -45,12 +45,12 @@ def views(folder: Path) -> tuple[list[FeastView], list[str]]:
             else:
                 notes.append(view)
         elif kind in ("on_demand_feature_view", "StreamFeatureView"):
-            notes.append(f"what {kind} makes is not brought in: features.use takes it once it is in glue/feature_repo")
+            notes.append(f"the view of {kind} is left out: copy it to glue/feature_repo to name it in features.use")
     return found, notes
 
 
 def _evaluate(reader: Reader, node: ast.expr) -> Any:
-    """The value of an expression, None where it is unknown; of a call its class as `kind`, and its named arguments."""
+    """Return the value of an expression, or None; for a call its class as `kind`, and its named arguments."""
     last = (reader.bound.get(node.id) or [node])[-1] if isinstance(node, ast.Name) else node
     if isinstance(last, ast.List | ast.Tuple):
         return [_evaluate(reader, one) for one in last.elts]
@@ -64,13 +64,13 @@ def _evaluate(reader: Reader, node: ast.expr) -> Any:
 
 
 def _view(view: dict[str, Any], folder: Path) -> FeastView | str:
-    """The view, or why it is not brought in."""
+    """Return the view, or the note why it is left out."""
     name = str(view.get("name") or "?")
     source = view.get("source") or view.get("batch_source") or view.get("input")
-    source = source if isinstance(source, dict) else {"kind": "what is not clear"}
+    source = source if isinstance(source, dict) else {"kind": "an unknown source"}
     path = source.get("path")
     if source["kind"] != "FileSource" or not isinstance(path, str):
-        return f"view {name} reads {source['kind']}: not brought in, as no table of it is here"
+        return f"view {name} reads {source['kind']}: left out, as its table is not here"
     files = [file for base in (folder, folder.parent) if (file := (base / path).resolve()).is_file()]
     if not files:
         return f"view {name} reads {path}, which {absent(folder, path)}"
@@ -89,18 +89,18 @@ def _view(view: dict[str, Any], folder: Path) -> FeastView | str:
 
 
 def _keys(entity: Any) -> list[str]:
-    """The join keys of an entity, or of one that is named as text."""
+    """Return the join keys of an entity, also of an entity that is only named."""
     if isinstance(entity, dict):
         entity = entity.get("join_keys") or entity.get("join_key") or entity.get("name")
     return [str(key) for key in entity] if isinstance(entity, list) else [str(entity)] if entity else []
 
 
 def has_dvc(folder: Path) -> bool:
-    """Does DVC keep files of the repository that a folder is in?"""
+    """Return whether the repository that contains a folder uses DVC."""
     return any((one / ".dvc").is_dir() for one in (folder, *folder.parents))
 
 
 def absent(folder: Path, path: str) -> str:
-    """That a file which a script names is not there, and what would bring it."""
+    """Return the note that a file which a script names does not exist, and how to get it."""
     how = ": save it in the repository" if "://" in path else ": dvc pull?" if has_dvc(folder) else ""
-    return f"is not there{how}"
+    return f"does not exist{how}"

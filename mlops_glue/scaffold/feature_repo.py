@@ -1,4 +1,4 @@
-"""The Feast repository that `glue init` proposes for tables: entities, views with their types and TTL."""
+"""The Feast repository that `glue init` proposes for tables: entities, and views with their types and TTL."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 DAY_S = 86_400
 IMPORTED = {"timedelta", "Entity", "FeatureView", "Field", "FileSource", "ValueType"}  # in the template
 IMPORTED |= {"Bool", "Float64", "Int64", "String", "UnixTimestamp"}
-FITTING = {"number": ("Int64", "Float64"), "category": ("String",), "boolean": ("Bool",)}  # types by kind of column
+FITTING = {"number": ("Int64", "Float64"), "category": ("String",), "boolean": ("Bool",)}  # types by column kind
 
 
 @dataclass(frozen=True)
 class NewView:
-    """A view that is to be defined."""
+    """A view to define."""
 
     name: str
-    table: Table  # which it reads
+    table: Table  # the table that it reads
     path: str  # relative to the Feast repository
     ttl_days: int
     ttl_reason: str
@@ -40,12 +40,12 @@ class NewView:
 
 
 def views(tables: list[Table], label: Table, target: str, notes: list[str]) -> list[NewView]:
-    """A view for each table of features; of a single table with entity and timestamp, one of its own columns.
+    """Return a view for each table of features; for a single table with entity and timestamp, a view of its columns.
 
-    What the user should know is added to the notes.
+    What the user should know is added to `notes`.
 
     Raises:
-        UsageError: the labels have no timestamp, or a key is of two types.
+        UsageError: the labels have no timestamp, or a key has two types.
         MissingExtra: Feast is not installed.
     """
     others = [table for table in tables if table is not label]
@@ -54,17 +54,17 @@ def views(tables: list[Table], label: Table, target: str, notes: list[str]) -> l
     if importlib.util.find_spec("feast") is None:
         if others:
             raise MissingExtra("feast", "features")
-        notes.append('no Feast repository is written: feast is not installed (pip install "mlops-glue[features]")')
+        notes.append('wrote no Feast repository: feast is not installed (pip install "mlops-glue[features]")')
         return []
     if others and not isinstance(label.when, str):
         raise UsageError(
-            f"{label.file.name}: which column says when a label was so? Features are joined as known at its time",
+            f"{label.file.name}: which column is the time of a label? Features are joined with the values known then",
             hint="--timestamp COLUMN",
         )
     if not others and _has_twins(label):
         notes.append(
-            f"no Feast repository is written: rows of {label.file.name} share {label.entities[0]} and {label.when}, so "
-            "its columns tell of the row, not of the entity at a time"
+            f"wrote no Feast repository: rows of {label.file.name} share {label.entities[0]} and {label.when}, so its "
+            "columns describe the row, not the entity at a time"
         )
         return []
     _check_types(tables)
@@ -72,7 +72,7 @@ def views(tables: list[Table], label: Table, target: str, notes: list[str]) -> l
     taken = {variable.casefold() for variable in _variables(tables).values()}
     for table in others or [label]:
         name = identifier(table.name, taken)
-        taken.add(name.casefold())  # Feast takes names that differ in case alone for one
+        taken.add(name.casefold())  # Feast treats names that differ only in case as the same
         days, reason = time_to_live(table)
         path = layout.TABLE if table is label else f"{layout.INGESTED}/{table.name}.parquet"
         fields = _fields(table, target, notes if table is not label else [])
@@ -81,7 +81,7 @@ def views(tables: list[Table], label: Table, target: str, notes: list[str]) -> l
 
 
 def as_in_feast(view: NewView, found: Sequence[FeastView]) -> list[NewView]:
-    """The view as a Feast repository has it: its name, TTL and fields; several where several read the table."""
+    """Return the view with the name, TTL and fields of the existing Feast view; several if several read the table."""
     made = []
     for own in (own for own in found if own.path == view.table.file):
         fields = [(name, kind) for name, kind in view.fields if not own.fields or name in own.fields]
@@ -93,17 +93,17 @@ def as_in_feast(view: NewView, found: Sequence[FeastView]) -> list[NewView]:
 
 
 def identifier(text: str, taken: set[str]) -> str:
-    """A name in Python, and so in Feast: letters, digits and `_`, no keyword, and none that is taken."""
+    """Return the text as a free name in Python, and so in Feast: letters, digits and `_`, but no keyword."""
     name = re.sub(r"\W", "_", text)
     if not name.isidentifier() or keyword.iskeyword(name) or keyword.issoftkeyword(name) or name in IMPORTED:
         name = f"table_{name}"
-    name = name if name.isidentifier() else re.sub(r"[^A-Za-z0-9_]", "_", name)  # \w has more than Python takes
+    name = name if name.isidentifier() else re.sub(r"[^A-Za-z0-9_]", "_", name)  # \w matches more than Python allows
     name = f"table{name}" if name.startswith("_") else name
     return name if name.casefold() not in taken else identifier(f"{name}_2", taken)
 
 
 def _variables(tables: list[Table]) -> dict[str, str]:
-    """The variable of each entity, by its key."""
+    """Return the variable of each entity, by its key."""
     made: dict[str, str] = {}
     for key in (key for table in tables for key in table.entities):
         made.setdefault(key, identifier(f"entity_{key}", {name.casefold() for name in made.values()}))
@@ -111,13 +111,17 @@ def _variables(tables: list[Table]) -> dict[str, str]:
 
 
 def _has_twins(table: Table) -> bool:
-    """Do rows share keys and time?"""
+    """Return whether two rows share keys and time."""
     keys = table.rows.select([*table.entities, str(table.when)])
     return bool(keys.group_by(keys.column_names).aggregate([]).num_rows < keys.num_rows)
 
 
 def _check_types(tables: list[Table]) -> None:
-    """A key is of one type wherever it stands."""
+    """Check that a key has the same type in every table.
+
+    Raises:
+        UsageError: a key has two types.
+    """
     seen: dict[str, tuple[str, str]] = {}
     for table in tables:
         for key in table.entities:
@@ -145,7 +149,7 @@ def _type(kind: pa.DataType) -> str:
 
 
 def _fields(table: Table, target: str, notes: list[str]) -> list[tuple[str, str]]:
-    """The columns that become fields, with their types; a note says why another one does not."""
+    """Return the columns that become fields, with their types; a note explains why another column does not."""
     fields = []
     for p in (p for p in table.usable if p.name != target):
         kind = _type(table.rows.schema.field(p.name).type)
@@ -153,7 +157,7 @@ def _fields(table: Table, target: str, notes: list[str]) -> list[tuple[str, str]
         if p.kind is None:
             notes.append(f"{table.file.name}: left out {p.name!r}: {p.reason}")
         elif odd is not None:
-            notes.append(f"{table.file.name}: left out {p.name!r}: Feast takes no {odd.group()!r} in a name")
+            notes.append(f"{table.file.name}: left out {p.name!r}: Feast does not allow {odd.group()!r} in a name")
         elif kind not in FITTING.get(p.kind, ("UnixTimestamp",)):
             notes.append(f"{table.file.name}: left out {p.name!r}: it is a {p.kind} written as text")
         else:
@@ -162,9 +166,9 @@ def _fields(table: Table, target: str, notes: list[str]) -> list[tuple[str, str]
 
 
 def time_to_live(table: Table) -> tuple[int, str]:
-    """Twice the gap that 95 % of the rows of an entity keep to the one before; for ever where nothing repeats."""
+    """Return twice the gap that 95 % of an entity's rows keep to the row before, with the reason; 0 means for ever."""
     if not isinstance(table.when, str):
-        return 0, "for ever: the table has no clock"
+        return 0, "for ever: the table has no timestamp"
     frame = table.rows.select([*table.entities, table.when]).to_pandas()
     clock = table.rows.column(table.when)
     try:
@@ -175,11 +179,12 @@ def time_to_live(table: Table) -> tuple[int, str]:
     if gaps.empty:
         return 0, "for ever: no entity has a second row"
     usual = gaps.quantile(0.95).total_seconds() / DAY_S
-    return max(1, math.ceil(2 * usual)), f"twice the {usual:.3g} days in which 95 % of the rows follow; 0 is for ever"
+    reason = f"twice the {usual:.3g} days within which 95 % of the rows follow the row before; 0 means for ever"
+    return max(1, math.ceil(2 * usual)), reason
 
 
 def answers(found: list[NewView], project: str) -> dict[str, Any]:
-    """The values of the template, as JSON has them."""
+    """Return the values of the template, as JSON values."""
     variables = _variables([view.table for view in found])
     kinds = {key: _type(view.table.rows.schema.field(key).type) for view in found for key in view.table.entities}
     entities = [
@@ -203,7 +208,7 @@ def answers(found: list[NewView], project: str) -> dict[str, Any]:
 
 
 def repository_files(answers: dict[str, Any]) -> dict[str, str]:
-    """`feature_store.yaml` and `definitions.py` by path."""
+    """Return the text of `feature_store.yaml` and `definitions.py`, by path."""
     settings = (layout.feature_repo() / "feature_store.yaml").read_text(encoding="utf-8")
     own = settings.replace("project: fraud_detection", f"project: {answers['project']}", 1)
     page = files.render(layout.templates() / "feast" / "definitions.py", answers)

@@ -1,4 +1,4 @@
-"""What `glue init` and `glue adopt` read in the tables: their columns, keys and timestamps."""
+"""Infer columns, keys and timestamps of the tables for `glue init` and `glue adopt`."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 
 SEASON = re.compile(r"(?i)^(year|quarter|month|week|week_?of_?year|day_?of_?year|yday)$")
 CREATED = re.compile(r"(?i)^(created|ingested|inserted|loaded|recorded|known)(_?(at|on|time|timestamp|date))?$")
-SEASON_DAYS = 2 * 365  # a table over less time has no month twice
-PREDICTION = "glue predict calls a column of its own so; rename it, and it can be a feature"
-WORDS = "free text, of which the words are learned from; --no-text leaves it out"
-LATER_MONTHS = "the holdout is of later months than the training rows"
+SEASON_DAYS = 2 * 365  # a shorter table may contain each month only once
+PREDICTION = "glue predict writes a column with this name; rename it to make it a feature"
+WORDS = "free text, whose words are features; --no-text leaves it out"
+LATER_MONTHS = "the holdout has later months than the training rows"
 
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asked for, and what was found in the repository."""
+    """What the user requested, and what was found in the repository."""
 
     root: Path  # the project folder
     files: Sequence[Path]  # the tables
@@ -44,20 +44,20 @@ class Request:
     preset: Mapping[str, Any] = field(default_factory=dict)  # template answers that replace the inferred ones
     in_place: Path | None = None  # tables below this folder are not copied; None: those below the project folder
     estimator: tuple[str, dict[str, Any]] | None = None  # import path and arguments
-    library: str | None = None  # of `defaults.BOOSTERS`, whose estimator it is to be
+    library: str | None = None  # a key of `defaults.BOOSTERS`, whose estimator to use
     text: bool = False  # are words of free text features?
     drops: Mapping[str, str] = field(default_factory=dict)  # columns of the labels' table to leave out, with the reason
-    queries: Mapping[Path, Source] = field(default_factory=dict)  # of the tables that a query gave
+    queries: Mapping[Path, Source] = field(default_factory=dict)  # the sources of tables that come from a query
     feast: Sequence[FeastView] = ()  # views of the other tables in a Feast repository
 
 
 @dataclass(frozen=True)
 class Table:
-    """One table that was read, and what was seen in it."""
+    """One table that was read, and what was inferred from it."""
 
     name: str
     file: Path
-    rows: pa.Table  # whole or a sample
+    rows: pa.Table  # all rows or a sample
     profiles: list[Profile]
     entities: list[str]
     when: str | list[str] | None
@@ -65,20 +65,20 @@ class Table:
 
     @property
     def usable(self) -> list[Profile]:
-        """The columns that are neither key nor timestamp; parts of a date stay features."""
+        """The columns that are neither key nor timestamp; parts of a date remain features."""
         apart = {*self.entities, self.created, self.when if isinstance(self.when, str) else None}
         return [p for p in self.profiles if p.name not in apart]
 
     def profile_of(self, column: str) -> Profile:
-        """The profile of one column."""
+        """Return the profile of one column."""
         return next(p for p in self.profiles if p.name == column)
 
 
 def read_tables(request: Request, notes: list[str]) -> tuple[list[Table], Table]:
-    """Every table, and the one that holds the labels: the first that has the target.
+    """Return every table, and the table of the labels: the first that has the target.
 
     Raises:
-        UsageError: an option names a column that is not there, or a table cannot be joined.
+        UsageError: an option names a column that does not exist, or a table cannot be joined.
     """
     rows = {file: read_or_sample(file, notes, request.entities) for file in request.files}
     labels = next((f for f, table in rows.items() if request.target in table.column_names), request.files[0])
@@ -102,9 +102,9 @@ def _look(request: Request, file: Path, rows: pa.Table, is_label: bool, notes: l
     if is_label:
         when = _check_options(request, rows, file, timestamp)
     elif not entities:
-        asked = ", ".join(request.entities) or "(none given)"
-        hint = "--entity COLUMN, which both tables have"
-        raise UsageError(f"{file.name}: has none of the entity columns {asked}", hint=hint)
+        given = ", ".join(request.entities) or "(none given)"
+        hint = "--entity COLUMN, a column that both tables have"
+        raise UsageError(f"{file.name}: has none of the entity columns {given}", hint=hint)
     else:
         when = timestamp if timestamp in rows.column_names else None
         created = created or next((p.name for p in profiles if p.kind == "datetime" and CREATED.match(p.name)), None)
@@ -114,16 +114,16 @@ def _look(request: Request, file: Path, rows: pa.Table, is_label: bool, notes: l
         if is_label:
             notes += [f"the holdout is the latest rows by {columns}"] if when else []
         elif isinstance(when, list):
-            raise UsageError(f"{file.name}: its time is in the columns {columns}", hint="make them one column")
+            raise UsageError(f"{file.name}: its time is split into the columns {columns}", hint="merge them into one")
         elif when is None:
-            notes.append(f"{file.name}: no column says when; its rows count as known since ever")
+            notes.append(f"{file.name}: no timestamp column; its rows count as always known")
     stem = re.sub(r"\.(csv|csv\.gz|parquet|jsonl)$", "", file.name, flags=re.IGNORECASE)
-    name = name_of(stem).replace(".", "_") or "table"  # a point separates the keys of `glue.yaml`
+    name = name_of(stem).replace(".", "_") or "table"  # a dot separates the keys of `glue.yaml`
     return Table(name, file, rows, profiles, entities, when, created)
 
 
 def _check_options(request: Request, rows: pa.Table, file: Path, timestamp: str | None) -> str | list[str] | None:
-    """The timestamp as `glue.yaml` has it; the labels' table must have every column that an option names."""
+    """Return the timestamp as `glue.yaml` has it; the labels' table must have every column that an option names."""
     names = rows.column_names
     when: str | list[str] | None = timestamp
     if timestamp is not None and timestamp not in names and "," in timestamp:
@@ -138,12 +138,12 @@ def _check_options(request: Request, rows: pa.Table, file: Path, timestamp: str 
             raise UsageError(f"--entity {column}: is {reason}")
     for role, columns in (("entity", request.entities), ("timestamp", [when])):
         if request.target in columns:
-            raise UsageError(f"--target {request.target}: is the {role} too")
+            raise UsageError(f"--target {request.target}: is also the {role}")
     return when
 
 
 def features(request: Request, label: Table) -> list[Profile]:
-    """The columns of the labels' table that a model may see; those left out have a reason and no kind."""
+    """Return the columns of the labels' table; a column that the model must not see has a reason and no kind."""
     columns = [p for p in label.usable if p.name != request.target]
     if request.text:
         columns = [p.kept("text", WORDS) if p.prose else p for p in columns]
@@ -154,7 +154,10 @@ def features(request: Request, label: Table) -> list[Profile]:
 
 
 def _seasons(label: Table, columns: list[Profile]) -> list[str]:
-    """Where the holdout is the latest rows of less than two years, training has not seen its months."""
+    """Return the month-like columns if the holdout is the latest rows of a table that covers less than two years.
+
+    The training rows then do not have the holdout's months.
+    """
     if label.when is None:
         return []
     when = timestamps_utc(label.rows, [label.when] if isinstance(label.when, str) else label.when)
@@ -164,7 +167,7 @@ def _seasons(label: Table, columns: list[Profile]) -> list[str]:
 
 
 def _predictions(request: Request, label: Table) -> set[str]:
-    """The columns that `glue predict` writes."""
+    """Return the columns that `glue predict` writes."""
     values = label.rows.column(request.target)
     try:
         task = request.task or infer_task(values)
@@ -174,9 +177,9 @@ def _predictions(request: Request, label: Table) -> set[str]:
 
 
 def null_words(table: Table, target: str) -> list[str]:
-    """A note for each text column with words that were read as null: they might have been meant as words.
+    """Return a note for each text column with words that were read as null, as they may be real values.
 
-    In the target they may have been meant as a class, whatever the other classes are.
+    In the target they may be a class, whatever the other classes are.
     """
     found = reading_facts(table.rows)["nulls"]
     kinds = {p.name: p.kind for p in table.profiles}
@@ -188,5 +191,5 @@ def null_words(table: Table, target: str) -> list[str]:
 
 
 def name_of(text: str) -> str:
-    """Text as a name that every tool takes; empty where nothing of it is left."""
+    """Return the text as a name that every tool accepts; empty if no character is left."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "_", text).strip("_.-")

@@ -1,7 +1,7 @@
-"""What glue wrote into a project, and from which answers: the base of `glue upgrade`'s merges.
+"""The record of what glue wrote into a project, and from which answers: the base of `glue upgrade`'s merges.
 
-The record is one JSON file that git keeps, so that a fresh clone has it; the texts in it are lists of lines, so that
-git shows and merges them line by line.
+The record is one JSON file in git, so that a fresh clone has it. Its texts are lists of lines, so that git shows and
+merges them line by line.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from mlops_glue import files, layout
 from mlops_glue.errors import UsageError
 from mlops_glue.version import __version__
 
-Answers = dict[str, dict[str, Any]]  # by template folder: what its templates take
+Answers = dict[str, dict[str, Any]]  # the values of the templates, by template folder
 
 
 @dataclass(frozen=True)
 class Part:
-    """What one command wrote."""
+    """The files that one command wrote."""
 
     version: str  # of glue
     answers: Answers
-    files: dict[str, str | None]  # text by path from the project folder; None: there was one of the user's
+    files: dict[str, str | None]  # text by path from the project folder; None: the user had a file there
 
 
 def render(answers: Answers) -> dict[str, str]:
-    """The text of every file by path, as this version's templates make it of the answers."""
+    """Return the text of every file by path, as this version's templates render it from the answers."""
     from mlops_glue import config as configs
     from mlops_glue.scaffold import feature_repo
 
@@ -45,7 +45,7 @@ def render(answers: Answers) -> dict[str, str]:
 
 
 def rendered(folder: Path, values: dict[str, Any], marks: tuple[str, str] = ("{{", "}}")) -> dict[str, str]:
-    """The files of a template folder with values put in, by path; `gitignore` and the like get their dot."""
+    """Return the rendered files of a template folder, by path; `gitignore` and the like get their leading dot."""
     made = {}
     for source in sorted(p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts):
         path = source.relative_to(folder).as_posix()
@@ -56,17 +56,17 @@ def rendered(folder: Path, values: dict[str, Any], marks: tuple[str, str] = ("{{
 def recorded(
     parts: dict[str, Part], command: str, answers: Answers, made: Mapping[str, str], written: Iterable[str]
 ) -> dict[str, Part]:
-    """The record with what a command made and which of it is written; what an earlier call of it wrote stays."""
+    """Return the record with the files that a command rendered and wrote; files of its earlier calls stay."""
     before = parts.get(command, Part(__version__, {}, {}))
     files = dict.fromkeys(made) | before.files | {path: made[path] for path in written}
-    files.pop(layout.SCHEMA, None)  # nobody edits it: it is written as it is now
+    files.pop(layout.SCHEMA, None)  # nobody edits it, so it is always overwritten
     if command in parts and files == before.files:
         return parts
     return {**parts, command: Part(__version__, {**answers, **before.answers}, files)}
 
 
 def load(root: Path) -> dict[str, Part]:
-    """The record, by command; empty where there is none.
+    """Return the record, by command; empty if there is none.
 
     Raises:
         UsageError: it cannot be read.
@@ -84,7 +84,7 @@ def load(root: Path) -> dict[str, Part]:
 
 
 def unreadable(why: str) -> UsageError:
-    """The record is not as glue wrote it."""
+    """Return the error for a record that glue cannot read."""
     return UsageError(f"{layout.GENERATED} cannot be read: {why}", hint=f"git checkout HEAD -- {layout.GENERATED}")
 
 

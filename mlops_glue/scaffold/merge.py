@@ -1,4 +1,4 @@
-"""Files that glue wrote and the user may have edited: what this version makes of them is merged into the edits."""
+"""Merge this version's text of files that glue wrote into the user's edits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mlops_glue.scaffold import manifest, undo
 from mlops_glue.scaffold.manifest import Part
 from mlops_glue.version import __version__
 
-OURS = "yours"  # the name of the user's side in the marks of a conflict
+OURS = "yours"  # the name of the user's side in conflict markers
 CHANGES = ("new", "updated", "merged", "conflict", "removed")
 
 
@@ -28,14 +28,14 @@ class File:
 
 
 def merge(root: Path, path: str, part: Part, new: str | None, mark: str = "") -> File:
-    """Decide what a file will be by what it is, what it was made as, and what it would be made as now.
+    """Decide what a file will be, from its current text, the text that glue wrote and the text it would write now.
 
     Args:
         root: the project folder.
         path: the file.
         part: the record of what was written.
-        new: its text by the current templates; None where it is not asked for any more.
-        mark: how it begins while it is glue's.
+        new: its text by the current templates; None if it is no longer needed.
+        mark: how the file starts as long as it is glue's.
     """
     current, base = read(root / path), part.files.get(path)
     if current is None and (new is None or path not in part.files):
@@ -60,19 +60,19 @@ def merge(root: Path, path: str, part: Part, new: str | None, mark: str = "") ->
 
 
 def check_resolved(root: Path, parts: dict[str, Part]) -> None:
-    """No file holds a conflict of an earlier merge.
+    """Check that no file contains a conflict of an earlier merge.
 
     Raises:
-        CheckFailed: one does.
+        CheckFailed: a file does.
     """
     for path in (path for part in parts.values() for path in part.files):
         for number, line in enumerate((read(root / path) or "").splitlines(), 1):
             if line == f"<<<<<<< {OURS}":
-                raise CheckFailed(f"{path}:{number} holds both sides of a merge", hint="choose, then again")
+                raise CheckFailed(f"{path}:{number} contains an unresolved conflict", hint="resolve it, then run again")
 
 
 def after(part: Part, merged: list[File], made: Mapping[str, str | None]) -> Part:
-    """The record once the files are written: the next merge begins from what was made now."""
+    """Return the record for when the files are written: the base of the next merge is what was rendered now."""
     bases = {file.path: None if file.outcome == "yours" else made[file.path] for file in merged}
     texts = {path: text for path, text in bases.items() if text is not None or made[path] is not None}
     return replace(part, version=__version__, files=texts)
@@ -80,13 +80,13 @@ def after(part: Part, merged: list[File], made: Mapping[str, str | None]) -> Par
 
 @contextlib.contextmanager
 def written(root: Path, merged: list[File], parts: dict[str, Part], others: list[str]) -> Iterator[None]:
-    """Write the files and the record, then run the block; where anything fails, all is as before.
+    """Write the files and the record, then run the block; if anything fails, restore everything.
 
     Args:
-        root: the project folder, which is made where it is not there.
+        root: the project folder, which is created if it does not exist.
         merged: files; those that change are written.
         parts: the record, by command.
-        others: what the block writes.
+        others: the paths that the block writes.
     """
     changed = [file for file in merged if file.outcome in CHANGES]
     undo.check(root, [file.path for file in changed if file.outcome == "new"])
@@ -99,7 +99,7 @@ def written(root: Path, merged: list[File], parts: dict[str, Part], others: list
 
 
 def write(place: Path, file: File) -> None:
-    """Write a file, with the line ends that it has, or remove it."""
+    """Write a file with the line endings that it already has, or remove it."""
     if file.text is None:
         place.unlink()
         return
@@ -109,7 +109,7 @@ def write(place: Path, file: File) -> None:
 
 
 def read(place: Path) -> str | None:
-    """The text with bare line feeds; None where there is no such file."""
+    """Return the text with bare line feeds; None if there is no such file."""
     if not place.is_file():
         return None
     return place.read_bytes().decode("utf-8", "surrogateescape").replace("\r\n", "\n")

@@ -1,10 +1,10 @@
-"""The project that `glue init` makes: what is missing is written, what the user has stays.
+"""The project that `glue init` creates: missing files are written, the user's files stay.
 
-That is glue.yaml, README.md, .gitignore, .dvcignore and tests/ (`templates/project`), model.py where the table is
-small and no estimator was named (`plan`), feature_repo/ or features.py where Feast is used, the tables in data/raw
-with a `.dvc` each and DVC's .gitignore, dvc.yaml, .dvc/, `.glue/generated.json` (the record, `manifest`) and
-`.glue/schema.json`. Where anything fails, `undo` takes back all of it: new paths are removed, others and git's index
-are as they were.
+The files are glue.yaml, README.md, .gitignore, .dvcignore and tests/ (`templates/project`), model.py if the table is
+small and no estimator was named (`plan`), feature_repo/ or features.py if Feast is used, the tables in data/raw with a
+`.dvc` each and DVC's .gitignore, dvc.yaml, .dvc/, `.glue/generated.json` (the record, `manifest`) and
+`.glue/schema.json`. If anything fails, `undo` reverts everything: it removes new paths, and restores the others and
+git's index.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from mlops_glue.scaffold.plan import path_in
 
 @dataclass(frozen=True)
 class NewProject:
-    """A project folder, there or not, with what is to be in it."""
+    """A project folder, which may not exist yet, with its planned content."""
 
     root: Path
-    answers: Answers  # what the templates take
-    sources: Sequence[Path]  # the tables, wherever they lie
-    queried: Mapping[Path, dict[str, Any]] = field(default_factory=dict)  # what is known of those that a query gave
+    answers: Answers  # the values of the templates
+    sources: Sequence[Path]  # the tables, inside or outside the project
+    queried: Mapping[Path, dict[str, Any]] = field(default_factory=dict)  # metadata of tables from a query
 
     @cached_property
     def files(self) -> dict[str, str]:
@@ -47,35 +47,35 @@ class NewProject:
 
     @cached_property
     def missing(self) -> dict[str, str]:
-        """The text of every file that is to be written."""
+        """The text of every file to write."""
         return {path: text for path, text in self.files.items() if not (self.root / path).exists()}
 
     @cached_property
     def tables(self) -> list[str]:
-        """Where each table is, or will be, in the project."""
+        """The path of each table in the project."""
         return [path_in(self.root, file) for file in self.sources]
 
     @cached_property
     def pointers(self) -> list[str]:
-        """The `.dvc` files of the tables that git does not hold itself."""
+        """The `.dvc` files of the tables that git does not track."""
         paths = [path for path in self.tables if not git.is_tracked(self.root, path)]
         return [dvc.pointer(self.root, path) or f"{path}.dvc" for path in paths]
 
     def kept(self) -> list[str]:
-        """A line for each file that stays, with what an ignore file lacks."""
+        """Return a line for each file that stays, with the entries that an ignore file lacks."""
         lines = []
         for path in [path for path in self.files if path not in self.missing]:
-            held = (self.root / path).read_text(encoding="utf-8", errors="replace").splitlines()
-            lacking = [x for x in self.files[path].splitlines() if x not in held] if path.endswith("ignore") else []
-            lines.append(f"kept {path}" + (f"; it should have: {' '.join(lacking)}" if lacking else ""))
+            present = (self.root / path).read_text(encoding="utf-8", errors="replace").splitlines()
+            lacking = [x for x in self.files[path].splitlines() if x not in present] if path.endswith("ignore") else []
+            lines.append(f"kept {path}" + (f"; add to it: {' '.join(lacking)}" if lacking else ""))
         return lines
 
     def check(self) -> None:
-        """Everything can be written, git would take it, and a `glue.yaml` that is there already is sound.
+        """Check that everything can be written, git ignores none of it, and an existing `glue.yaml` is valid.
 
         Raises:
-            UsageError: a file is in the way, or git ignores one.
-            ConfigError: the project's own `glue.yaml` is wrong.
+            UsageError: a file is in the way, or git ignores a file.
+            ConfigError: the project's own `glue.yaml` is invalid.
         """
         others = [*self.pointers, "dvc.yaml", "dvc.lock", ".dvc/config", layout.GENERATED]
         undo.check(self.root, [*self.missing, *others])
@@ -84,12 +84,12 @@ class NewProject:
             configs.load(self.root, tables=False)
 
     def would_write(self) -> list[str]:
-        """Every path that `write` makes."""
+        """Return every path that `write` creates."""
         others = [*self.tables, layout.GENERATED, "dvc.yaml", ".dvc/config"]
         return sorted([*self.missing, *(path for path in others if not (self.root / path).exists())])
 
     def write(self) -> str | None:
-        """Write everything, or nothing where it fails. Returns what to type to commit it; None outside git."""
+        """Write everything, or nothing if it fails. Return the command that commits it; None outside git."""
         new = [File(path, "new", text) for path, text in self.missing.items()]
         parts = manifest.recorded(manifest.load(self.root), "init", self.answers, self.files, self.missing)
         with written(self.root, new, parts, [*self.tables, *self.pointers]):
@@ -112,7 +112,7 @@ class NewProject:
 
 
 def generate_tables(template: str, folder: Path) -> list[Path]:
-    """Run the template's own script, as its user may do later, and return the tables that it makes.
+    """Run the template's own script, as its user may do later, and return the tables that it writes.
 
     Raises:
         StageError: the script failed.

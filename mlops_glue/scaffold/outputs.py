@@ -1,4 +1,4 @@
-"""No output of a command replaces a file that the project needs."""
+"""Keep the outputs of commands from replacing files that the project needs."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ FOLDERS = (layout.ARTIFACTS, layout.STATE, layout.TRACKING_ARTIFACTS, layout.MON
 
 
 def check_outputs(root: Path, outputs: list[Path], config: configs.Config | None = None) -> None:
-    """What glue, DVC, git and MLflow keep stays, and, by `config`, the tables it learns from and the prediction log.
+    """Check that no output replaces a file of glue, DVC, git or MLflow, or a table or the prediction log of `config`.
 
     Raises:
-        UsageError: one of the outputs is such a file, or lies in such a folder.
+        UsageError: one of the outputs is such a file, or is in such a folder.
     """
     tables: list[str | None] = []
     if config is not None:
         tables = [config.serve.prediction_log, config.monitor.labels.path if config.monitor.labels else None]
-        if config.data is not None:  # what only serves a model has none
+        if config.data is not None:  # a project that only serves a model has no tables
             tables += [source.path for source in config.data.sources.values()]
     places = [(root / one).resolve() for one in (*filter(None, tables), *FILES, *FOLDERS) if "://" not in one]
     for out in outputs:
         if any(out.resolve().is_relative_to(place) for place in places):
-            raise UsageError(f"{out}: is the project's own, which stays as it is", hint="another name")
+            raise UsageError(f"{out}: belongs to the project, and is not overwritten", hint="use another name")

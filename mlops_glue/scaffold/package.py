@@ -1,4 +1,4 @@
-"""Writes the folder that serves one version: its bundle, glue's own code, what it needs, and where it may run."""
+"""Write the folder that serves one version: its bundle, glue's own code, its requirements and deployment files."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ NEEDS = (
     *("click", "fastapi", "fastapi-offline", "uvicorn", "httptools", "uvloop"),
     *("onnxruntime", "numpy", "msgspec", "orjson", "prometheus-client"),
 )
-LOG_NEEDS = ("pyarrow", "fsspec")  # the prediction log becomes Parquet, here or at a URL
-STORE_NEEDS = {  # by the scheme of its place
+LOG_NEEDS = ("pyarrow", "fsspec")  # the prediction log is written as Parquet, here or to a URL
+STORE_NEEDS = {  # by the scheme of the prediction log's URL
     **{"s3": "s3fs", "gs": "gcsfs", "abfs": "adlfs", "az": "adlfs"},
     **dict.fromkeys(("postgresql", "postgres"), "adbc-driver-postgresql"),
 }
-SKOPS_NEEDS = ("scikit-learn", "pandas", "skops", "pyarrow")  # of a model that ONNX cannot express
+SKOPS_NEEDS = ("scikit-learn", "pandas", "skops", "pyarrow")  # for a model that ONNX cannot express
 MOST_NAME = 40
-SHIPS_S = 35  # a server that ends has so long to ship its prediction log
-BUILT = ("serve.json", "requirements.txt", layout.GENERATED)  # that git has, besides what is merged
+SHIPS_S = 35  # how long a stopping server may take to ship its prediction log
+BUILT = ("serve.json", "requirements.txt", layout.GENERATED)  # committed to git, in addition to the merged files
 LEFT_OUT = ("templates", "__pycache__")
 # one package of a lock file: its name, version and hashes
 ENTRY = re.compile(r"^([A-Za-z0-9._-]+)==([^ ;\\\n]+)[^\n]*\\\n((?:[ \t]+--hash=\S+[ \t\\]*\n?)+)", re.MULTILINE)
@@ -47,25 +47,25 @@ ENTRY = re.compile(r"^([A-Za-z0-9._-]+)==([^ ;\\\n]+)[^\n]*\\\n((?:[ \t]+--hash=
 
 @dataclass(frozen=True)
 class Package:
-    """What was written."""
+    """The package that was written."""
 
     name: str
     version: int
     image: str
-    requirements: int  # packages to install
-    conflicts: list[str]  # files in which both sides of a merge stand
+    requirements: int  # number of packages to install
+    conflicts: list[str]  # files that contain both sides of a merge
 
 
 def write(
     out: Path, root: Path, config: configs.Config, env: str | None, version: int | None, *, wheels: bool
 ) -> Package:
-    """Write the folder: a new one whole or not at all, an existing one file by file.
+    """Write the folder: a new folder completely or not at all, an existing folder file by file.
 
     Raises:
-        UsageError: the folder is another one's, or git would not keep what a clone needs.
+        UsageError: the folder was not written by glue, or git ignores a file that a clone needs.
     """
     if out.exists() and not (out / "serve.json").is_file():
-        raise UsageError(f"{out}: is there, and not a package of glue's", hint="glue package serving")
+        raise UsageError(f"{out}: exists, and was not written by glue package", hint="glue package serving")
     with package_folder.workplace(out) as scratch:
         made = scratch / "package"
         about = _fill(made, root, config, env, version)
@@ -82,20 +82,20 @@ def write(
         for path, text in texts.items():
             files.write_text(made / path, text)
         paths = [*texts, *BUILT]
-        if len(git.ignored(out, paths)) < len(paths):  # it is to keep some of the folder, so all that a clone needs
+        if len(git.ignored(out, paths)) < len(paths):  # git tracks part of the folder, so it must track all of it
             undo.check_committed(out, paths)
         conflicts = package_folder.replace(out, made, texts)
     return Package(about["name"], about["version"], values["image"], len(requirements), conflicts)
 
 
 def _fill(made: Path, root: Path, config: configs.Config, env: str | None, version: int | None) -> dict[str, Any]:
-    """The bundle, the code that serves it, and `serve.json`, which says how."""
+    """Write the bundle, the code that serves it, and `serve.json` with the settings."""
     with tempfile.TemporaryDirectory() as scratch:
         store, chosen = fetch.chosen_version(fetch.read_only(root, config), root, config, version)
         found = fetch.fetch(store, root, config, chosen, Path(scratch))
     if found.lookup is not None and found.lookup["type"] != "embedded":
         raise UsageError(
-            f"{config.model_name} v{chosen} looks features up through Feast, which needs the project beside it",
+            f"{config.model_name} v{chosen} looks up features through Feast, which needs the project's files",
             hint="glue serve, in the project",
         )
     shutil.copytree(found.folder, made / "bundle")
@@ -120,7 +120,7 @@ def _fill(made: Path, root: Path, config: configs.Config, env: str | None, versi
 
 
 def requirement_names(made: Path, config: configs.Config) -> list[str]:
-    """The packages that the server in the folder imports."""
+    """Return the packages that the server in the folder imports."""
     log = _log_place(config)
     names = [*NEEDS, *(LOG_NEEDS if log else ()), *(("pyarrow",) if config.serve.explain else ())]
     names += [need for scheme, need in STORE_NEEDS.items() if log.startswith(f"{scheme}://")]
@@ -132,12 +132,12 @@ def requirement_names(made: Path, config: configs.Config) -> list[str]:
 
 
 def pinned(names: list[str], lock: Path) -> tuple[list[str], bool]:
-    """Lines of a requirements file for these packages and what they need, as they are installed here.
+    """Return the lines of a requirements file for packages and their dependencies, in the versions installed here.
 
-    Whether they have hashes is returned too: all do where the lock file has those of all, else none.
+    The second value is whether the lines have hashes: all have them if the lock file has the hash of each, else none.
 
     Raises:
-        MissingExtra: one is not installed.
+        MissingExtra: a package is not installed.
     """
     versions = dict(sorted(_closure(names)))
     hashes = _hashes(lock.read_text(encoding="utf-8")) if lock.is_file() else {}
@@ -146,7 +146,7 @@ def pinned(names: list[str], lock: Path) -> tuple[list[str], bool]:
 
 
 def _closure(names: list[str]) -> Iterator[tuple[str, str]]:
-    """Each installed package that the names need, and its version."""
+    """Yield each installed package that the names need, and its version."""
     todo, done = [Requirement(name) for name in names], set()
     while todo:
         requirement = todo.pop()
@@ -165,7 +165,7 @@ def _closure(names: list[str]) -> Iterator[tuple[str, str]]:
 
 
 def _hashes(text: str) -> dict[tuple[str, str], str]:
-    """What a lock file says of each package, by name and version."""
+    """Return the line of each package in a lock file, by name and version."""
     return {
         (name.lower(), version): " \\\n    ".join([f"{name}=={version}", *re.findall(r"--hash=\S+", hashes)])
         for name, version, hashes in ENTRY.findall(text)
@@ -175,7 +175,7 @@ def _hashes(text: str) -> dict[tuple[str, str], str]:
 def _add_wheels(made: Path, *, download: bool) -> None:
     wheels = made / "wheels"
     wheels.mkdir()
-    files.write_text(wheels / "README", "Wheels for requirements.txt, where glue package was called with --wheels.\n")
+    files.write_text(wheels / "README", "Wheels for requirements.txt, if glue package was run with --wheels.\n")
     if download:
         words = ["--requirement", str(made / "requirements.txt"), "--dest", str(wheels), "--only-binary", ":all:"]
         pip = [sys.executable, "-m", "pip", "download", "--quiet", *words]
@@ -185,13 +185,13 @@ def _add_wheels(made: Path, *, download: bool) -> None:
 
 
 def _log_place(config: configs.Config) -> str:
-    """Where the prediction log goes, "" for nowhere; a variable at its beginning is replaced: it may be a scheme."""
+    """Return the place of the prediction log, or ""; a leading variable is resolved, as it may contain the scheme."""
     place = config.serve.prediction_log or ""
     return configs.resolve(place, "serve.prediction_log") if place.startswith("${") else place
 
 
 def deployment(config: configs.Config, about: dict[str, Any]) -> dict[str, Any]:
-    """What the templates say of the image and of where it runs."""
+    """Return the values of the templates: the image, and where it runs."""
     dns = dns_name(about["name"])
     jobs = [("monitor", config.ci.schedule, ["monitor"])] if config.ci.schedule else []
     jobs += [("materialize", "0 * * * *", ["materialize"])] if config.features.use else []
@@ -216,10 +216,10 @@ def deployment(config: configs.Config, about: dict[str, Any]) -> dict[str, Any]:
 
 
 def dns_name(name: str) -> str:
-    """A name that Kubernetes (RFC 1035: it begins with a letter), compose and images take, for a model of any name.
+    """Return a name that Kubernetes (RFC 1035: the first character is a letter), compose and images allow.
 
-    The name of a CronJob has 52 characters at most, with `-materialize` at its end. Where something of the name is
-    lost, so that another one might become the same, it ends with four digits of its hash.
+    A CronJob's name has at most 52 characters, including `-materialize` at its end. If the conversion loses part of
+    the model's name, so that another name could give the same result, four digits of the name's hash are appended.
     """
     ascii_name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
     dns = re.sub(r"[^a-z0-9]+", "-", ascii_name).strip("-")

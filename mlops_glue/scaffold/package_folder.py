@@ -1,8 +1,8 @@
-"""A folder that glue made is made again: what is glue's is replaced file by file, what is the user's stays.
+"""Rebuild a folder that glue wrote: glue's files are replaced one by one, the user's files stay.
 
-The folder's record (`manifest.py`) has the digest of each file that glue wrote there, and the text of those which are
-merged. Before anything is replaced, the digests of what is to come are added: where the process is killed, the next
-call still knows every file of glue's, the old ones and the new ones, and finishes.
+The folder's record (`manifest.py`) has the digest of each file that glue wrote there, and the text of the files that
+are merged. The digests of the new files are added before anything is replaced: if the process is killed, the next call
+still knows all of glue's files, old and new, and finishes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ EMPTY = manifest.Part(__version__, {}, {})
 
 @contextlib.contextmanager
 def workplace(out: Path) -> Iterator[Path]:
-    """An empty folder beside `out`; what a killed process left in it is removed."""
+    """Return an empty folder next to `out`; what a killed process left in it is removed."""
     place = out.with_name(f".glue-package-{out.name}")
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
@@ -38,16 +38,16 @@ def workplace(out: Path) -> Iterator[Path]:
 
 
 def replace(out: Path, made: Path, texts: Mapping[str, str]) -> list[str]:
-    """Bring what was made to its place; returns which of the texts are in conflict with edits there.
+    """Move the new files to their folder; return the merged files that are in conflict with edits there.
 
     Args:
-        out: the folder; not there, or made by an earlier call.
-        made: a folder on the same disk that holds every file.
-        texts: those of the files that are merged with the user's edits.
+        out: the folder; it does not exist, or an earlier call made it.
+        made: a folder on the same disk that contains every file.
+        texts: the texts of the files that are merged with the user's edits.
 
     Raises:
-        UsageError: a file of glue's that cannot be merged was edited, or something of the user's is in the way.
-        CheckFailed: a file holds a conflict of an earlier call.
+        UsageError: one of glue's files that cannot be merged was edited, or a file of the user's is in the way.
+        CheckFailed: a file contains a conflict of an earlier call.
     """
     paths = sorted(p.relative_to(made).as_posix() for p in made.rglob("*") if p.is_file())
     digests = {path: files.digest(made / path) for path in paths}
@@ -88,35 +88,35 @@ def _as_part(digests: Mapping[str, list[str]]) -> manifest.Part:
 
 
 def _digest(out: Path, path: str) -> str | None:
-    """The digest of a plain file in plain folders; None for anything else, which glue did not make."""
+    """Return the digest of a plain file in plain folders; None for anything else, which glue did not write."""
     place = out / path
     return files.digest(place) if place.is_file() and place.resolve() == out.resolve() / path else None
 
 
 def _check_free(out: Path, path: str, digest: str, merged: File | None) -> None:
-    """Nothing of the user's stands where a file of glue's is to be.
+    """Check that no file of the user's is at the path of one of glue's files.
 
     Raises:
-        UsageError: something does.
+        UsageError: the user has a file there.
     """
     place = out / path
     is_linked = place.parent.resolve() != (out.resolve() / path).parent
     fits = place.is_file() if merged is not None else _digest(out, path) == digest
     if is_linked or (os.path.lexists(place) and not fits):
-        wrong = f"{place}: is not as glue package wrote it, and would be replaced"
-        raise UsageError(wrong, hint=f"mv {shlex.quote(str(place))} ELSEWHERE, then again")
+        wrong = f"{place}: was changed since glue package wrote it, and would be replaced"
+        raise UsageError(wrong, hint=f"mv {shlex.quote(str(place))} ELSEWHERE, then run it again")
 
 
 def _remove_temporary(out: Path) -> None:
-    """Remove what `files.atomic` of a killed process left."""
+    """Remove the temporary files that `files.atomic` of a killed process left."""
     for left in out.rglob(".*.tmp"):
         if re.fullmatch(r"\..+\.[0-9a-f]{8}\.tmp", left.name):
             left.unlink()
 
 
 def _remove(out: Path, path: str) -> None:
-    """Remove a file that is not asked for any more, with the folders that are empty then."""
+    """Remove a file that is no longer needed, and the folders that become empty."""
     (out / path).unlink()
     for folder in list(Path(path).parents)[:-1]:
-        with contextlib.suppress(OSError):  # it holds something
+        with contextlib.suppress(OSError):  # the folder is not empty
             (out / folder).rmdir()

@@ -1,4 +1,4 @@
-"""What a new project is to be: the answers that the templates take, inferred from its tables."""
+"""Plan a new project: infer the values of the templates from its tables."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from mlops_glue.scaffold.manifest import Answers
 from mlops_glue.streaming import size
 from mlops_glue.tables import WHOLE_BYTES
 
-MOST_NOTES = 20  # columns that are named one by one
-FRAUD: dict[str, Any] = {  # what the fraud template knows better than its tables show
+MOST_NOTES = 20  # columns that are listed one by one
+FRAUD: dict[str, Any] = {  # what the fraud template sets in place of what its tables show
     "project": "fraud_detection",
     "model": "fraud_detection_model",
     "metrics": ["roc_auc", "average_precision", "f1", "log_loss"],
-    "thresholds": [("roc_auc", "min", 0.8, "0.5 is what a constant gets")],
+    "thresholds": [("roc_auc", "min", 0.8, "a constant scores 0.5")],
     "slices": ["merchant_category"],
     "transform": "features:build",
     "use": [
@@ -45,7 +45,7 @@ def plan(request: Request) -> tuple[Answers, list[str]]:
         The values of the templates, by their folder, and what the user should know.
 
     Raises:
-        DataError: the target cannot be learnt, or no column is left to learn it from.
+        DataError: the target cannot be learned, or no column is left to learn it from.
         UsageError: an option does not fit the tables.
     """
     notes: list[str] = []
@@ -60,7 +60,7 @@ def plan(request: Request) -> tuple[Answers, list[str]]:
     if not views and not any(p.kind for p in columns):
         reasons = "; ".join(f"{name!r}: {reason}" for name, reason in _excluded(label, columns)[:3])
         problem = f"{label.file.name}: no column is left to learn {request.target!r} from"
-        raise DataError(problem, hint=reasons or "it has no other column")
+        raise DataError(problem, hint=reasons or "the table has no other column")
     task = _task(request, label, notes)
     project = _project(request, tables, label, task) | _columns(label, columns, views)
     answers: Answers = {"project": project}
@@ -70,7 +70,7 @@ def plan(request: Request) -> tuple[Answers, list[str]]:
     else:
         whole = size(label.file) <= WHOLE_BYTES
         is_small = whole and defaults.is_small(label.rows, columns, request.target, task)
-    if is_small:  # it gets a model.py that cross-validates several models
+    if is_small:  # the project receives a model.py that cross-validates several models
         project |= {"estimator": "model:build", "params": flow({})}
         answers["regressor" if task == "regression" else "classifier"] = {}
     if views:
@@ -80,25 +80,25 @@ def plan(request: Request) -> tuple[Answers, list[str]]:
 
 
 def _column_notes(columns: list[Profile]) -> list[str]:
-    """Which columns are left out, and which may have been meant as something else."""
+    """Return notes on the columns that are left out, and on those that may be meant as something else."""
     excluded = [p for p in columns if p.kind is None]
     notes = [f"left out {p.name!r}: {p.reason}" for p in excluded[:MOST_NOTES]]
     if len(excluded) > MOST_NOTES:
         notes.append(f"left out {len(excluded) - MOST_NOTES} more columns: see {layout.CONFIG}")
     odd = [p for p in columns if p.kind is not None and p.reason]
-    notes += [f"{p.name!r}{' is taken as categories' * (p.kind == 'category')}: {p.reason}" for p in odd[:MOST_NOTES]]
+    notes += [f"{p.name!r}{' is read as categories' * (p.kind == 'category')}: {p.reason}" for p in odd[:MOST_NOTES]]
     return notes
 
 
 def _excluded(label: Table, columns: list[Profile]) -> list[tuple[str, str]]:
-    """Each column that the model must not see, with the reason."""
+    """Return each column that the model must not see, with the reason."""
     excluded = [(p.name, p.reason) for p in columns if p.kind is None]
     excluded += [(label.when, "the timestamp")] if isinstance(label.when, str) else []
     return excluded + [(column, "the entity") for column in label.entities]
 
 
 def _task(request: Request, label: Table, notes: list[str]) -> str:
-    """The task that was asked for, that the estimator is for, or that the target's values show."""
+    """Return the task: the requested one, else the estimator's, else the one that the target's values suggest."""
     values = label.rows.column(request.target)
     task = request.task
     kind = kind_of_class(request.estimator[0]) if task is None and request.estimator is not None else None
@@ -114,7 +114,7 @@ def _task(request: Request, label: Table, notes: list[str]) -> str:
 
 
 def _project(request: Request, tables: list[Table], label: Table, task: str) -> dict[str, Any]:
-    """What `glue.yaml` says of the tables, the target and the estimator."""
+    """Return the values of `glue.yaml` for the tables, the target and the estimator."""
     name = infer.name_of((request.in_place or request.root).name) or "project"
     values = label.rows.column(request.target)
     positive = defaults.positive(values, task)
@@ -136,7 +136,7 @@ def _project(request: Request, tables: list[Table], label: Table, task: str) -> 
 
 
 def _default(request: Request, label: Table, task: str) -> tuple[str, dict[str, Any]]:
-    """Import path and arguments of the estimator that is not named, or of which only the library is."""
+    """Return import path and arguments of the default estimator, or of the requested library's estimator."""
     if request.library is not None:
         return defaults.booster(request.library, label.rows, request.target, task)
     return defaults.estimator(label.rows, request.target, task)
@@ -144,7 +144,7 @@ def _default(request: Request, label: Table, task: str) -> tuple[str, dict[str, 
 
 def _source(request: Request, table: Table, target: str) -> dict[str, Any]:
     expectations = defaults.expectations(table.rows, table.profiles, target)
-    asked = request.queries.get(table.file)
+    source = request.queries.get(table.file)
     return {
         "name": table.name,
         "path": path_in(request.root, table.file, request.in_place),
@@ -152,12 +152,12 @@ def _source(request: Request, table: Table, target: str) -> dict[str, Any]:
         "timestamp": table.when,
         "created": table.created,
         "expectations": [flow(expectation)[1:-1] for expectation in expectations],
-        **({"url": asked.url, "query": asked.query} if asked is not None else {}),
+        **({"url": source.url, "query": source.query} if source is not None else {}),
     }
 
 
 def _columns(label: Table, columns: list[Profile], views: list[NewView]) -> dict[str, Any]:
-    """What `glue.yaml` says of the columns."""
+    """Return the values of `glue.yaml` for the columns."""
     in_views = {name for view in views if view.table is label for name, _ in view.fields}
     return {
         "kinds": {kind: [p.name for p in columns if p.kind == kind and p.name not in in_views] for kind in KINDS},
@@ -165,14 +165,14 @@ def _columns(label: Table, columns: list[Profile], views: list[NewView]) -> dict
         "transform": None,
         "use": [f"{view.name}:{field}" for view in views for field, _ in view.fields],
         "unmatched": 0.5,
-        "delay": "1s" if views else None,  # tables often have rows of the very moments of the labels
+        "delay": "1s" if views else None,  # tables often have rows with exactly the labels' times
         "by": "time" if label.when else "entity" if label.entities else "random",
         "slices": defaults.slices(columns),
     }
 
 
 def flow(value: Any) -> str:
-    """A value in YAML's flow style."""
+    """Return a value in YAML's flow style."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{yaml_text(k)}: {flow(v)}" for k, v in value.items()) + "}"
     if isinstance(value, list):
@@ -181,7 +181,7 @@ def flow(value: Any) -> str:
 
 
 def path_in(root: Path, file: Path, in_place: Path | None = None) -> str:
-    """A table below the project folder (or `in_place`) stays where it is; any other is copied to `data/raw`."""
+    """Return a table's path: below the project folder (or `in_place`) it stays, any other is copied to `data/raw`."""
     if in_place is not None and file.is_relative_to(in_place):
         return Path(os.path.relpath(file, root)).as_posix()
     return file.relative_to(root).as_posix() if file.is_relative_to(root) else f"{layout.RAW}/{file.name}"

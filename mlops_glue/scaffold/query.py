@@ -1,4 +1,4 @@
-"""A new project's table that a query gives: what the command line says of it is checked, and then it is read."""
+"""Check the options for a new project's table that comes from a query, then read the table."""
 
 from __future__ import annotations
 
@@ -19,26 +19,27 @@ FILE = re.compile(r"(?!.*\bfrom\s).+\.sql", re.I)  # `select 1 from its.sql` is 
 
 
 class Rows(NamedTuple):
-    """The rows of a query in a file of their own, outside of the project."""
+    """The rows of a query, in a separate file outside the project."""
 
     file: Path
-    source: Source  # as `glue.yaml` is to have it
-    about: dict[str, Any]  # what the `.dvc` is to say of them
+    source: Source  # as `glue.yaml` will have it
+    about: dict[str, Any]  # the metadata for the `.dvc` file
 
 
 def read(root: Path, url: str, query: str, scratch: Path) -> Rows:
-    """Ask a database for the first table of a project; in the project nothing is written.
+    """Query a database for the first table of a project, without writing anything into the project.
 
     Args:
-        root: the project folder, there or not.
-        url: where it is asked; `${NAME}` stays in it. A DuckDB file is one from here, or else from `root`.
-        query: a SELECT, or a file that ends with .sql and holds one.
+        root: the project folder, which may not exist yet.
+        url: the database; `${NAME}` stays in it. The path of a DuckDB file is relative to the current folder, or else
+            to `root`.
+        query: a SELECT, or a file that ends with .sql and contains a SELECT.
         scratch: the folder for the rows.
 
     Raises:
-        UsageError: the query or its place is none, or the project has something in its place already.
+        UsageError: the query or the URL is invalid, or the project already has a file at that path.
         ConfigError: a variable is not set.
-        DataError: it gives no rows, or what is not kept exactly.
+        DataError: the query returns no rows, or values that cannot be stored exactly.
         ToolError: the database does not answer, or refuses the query.
     """
     is_file = FILE.fullmatch(query) is not None
@@ -46,7 +47,7 @@ def read(root: Path, url: str, query: str, scratch: Path) -> Rows:
     if not text.strip("; \n\t"):
         raise UsageError("--query: is empty", hint="--query 'select … from …'")
     if (problem := url_problem(url)) is not None:
-        # in double quotes, or in none, the shell has put the value in the place of the name
+        # in double quotes, or without quotes, the shell has replaced the name by its value
         name = next((name for name, value in os.environ.items() if value == url), "DATABASE_URL")
         raise UsageError(f"--url: {problem}", hint=f"--url '${{{name}}}', in single quotes, with {name} exported")
     name = name_of(Path(query).stem if is_file else root.name).replace(".", "_") or "query"
@@ -58,7 +59,7 @@ def read(root: Path, url: str, query: str, scratch: Path) -> Rows:
     file = scratch / f"{name}.parquet"
     resolved = f"{kind}:///{Path(database).absolute()}" if is_here else resolve(url, "--url")
     if resolved == "duckdb://" and not root.is_dir():
-        problem = "--url duckdb:// reads files as they are named from the project's folder, which is not there"
+        problem = "--url duckdb:// reads files by their path from the project's folder, which does not exist"
         raise UsageError(problem, hint=f"mkdir -p {shlex.quote(str(root))}")
     return Rows(file, source, queries.write(file, source, resolved, root, "--query"))
 
@@ -76,17 +77,17 @@ def _content(query: str) -> str:
 
 
 def _check_new(root: Path, source: Source, scratch: Path) -> None:
-    """There is no config, which would not have the query, no table in the place of its rows, and not all of the disk.
+    """Check that the project has no config (without the query) and no file at the rows' path, and is not too wide.
 
     Raises:
-        UsageError: there is.
+        UsageError: the config or such a file exists, or the project folder contains the temporary files.
     """
     if (root / layout.CONFIG).exists():
         hint = "write path, url and query of a table into data.sources there; then glue run"
-        raise UsageError(f"{root / layout.CONFIG} is there already, and is not overwritten", hint=hint)
+        raise UsageError(f"{root / layout.CONFIG} already exists, and is not overwritten", hint=hint)
     if scratch.resolve().is_relative_to(root):  # a table in the project's folder would not be copied
-        raise UsageError(f"{root} is where temporary files are, and no project", hint="glue init FOLDER …")
+        raise UsageError(f"{root} contains the temporary files, and cannot be a project", hint="glue init FOLDER …")
     for path in (source.path, f"{source.path}.dvc"):
         if (root / path).exists():
-            hint = f"glue init with --data {path} learns from it; else move it, or name the query by a file NAME.sql"
-            raise UsageError(f"{path} is there already, and the rows of the query are to be kept there", hint=hint)
+            hint = f"use it: glue init --data {path}; or move it; or save the query in a file with another name"
+            raise UsageError(f"{path} already exists, and the rows of the query would be stored there", hint=hint)

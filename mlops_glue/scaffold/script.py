@@ -1,7 +1,7 @@
-"""What a training script builds, from which table and columns: by its syntax tree, never by running it.
+"""Find what a training script builds, and from which table and columns, by its syntax tree, without running it.
 
-What `fit` is called with is followed back through assignments, local functions and splits, without regard to their
-order: a guess, and reported as one.
+The arguments of `fit` are traced back through assignments, local functions and splits, regardless of their order. The
+result is a guess, and is reported as a guess.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from mlops_glue.scaffold.values import Unknown, Values, key_of
 from mlops_glue.source import dotted, imported, line_of
 
 READERS = ("read_csv", "read_parquet", "read_json", "scan_csv", "scan_parquet", "read_table")
-PATHS = ("filepath_or_buffer", "path", "source", "path_or_buf")  # how they name the file
+PATHS = ("filepath_or_buffer", "path", "source", "path_or_buf")  # their names for the file argument
 ESTIMATOR = re.compile(
     r"sklearn\.(ensemble|linear_model|svm|tree|neighbors|naive_bayes|neural_network|gaussian_process"
     r"|discriminant_analysis)\.[A-Z]\w+|xgboost\.XGB\w+|lightgbm\.LGBM\w+|catboost\.CatBoost\w+"
@@ -30,30 +30,30 @@ SHOWS = re.compile(r"(^|[_\W])(demo|example|sample|tests?/)")
 LAST = re.compile(r"(^|[_\W])(test|submission|predict|infer|eval|val|holdout|score)")
 NO_COLUMNS = re.compile(r"values|T|i?loc|i?at|columns|index|shape|str|dt|cat|array")  # attributes of a table
 
-Column = str | int  # its name, or its place
+Column = str | int  # its name, or its position
 
 
 @dataclass
 class Script:
-    """What one file builds."""
+    """What one script builds, and from which tables and columns."""
 
     path: str
     fits: bool = False
     estimator: str | None = None
     line: int = 0
-    others: list[tuple[str, int]] = field(default_factory=list)  # further estimators with their lines
+    others: list[tuple[str, int]] = field(default_factory=list)  # other estimators with their lines
     params: dict[str, Any] = field(default_factory=dict)
-    unknown: list[str] = field(default_factory=list)  # parameters whose values only a run could tell
-    tables: list[str] = field(default_factory=list)  # those that it fits on first
-    tiers: list[list[Column]] = field(default_factory=list)  # what it may predict, likeliest first
-    drops: set[str] = field(default_factory=set)  # columns that it takes out of what it fits on
-    uses: set[str] | None = None  # names that it takes columns by, where it chooses some
+    unknown: list[str] = field(default_factory=list)  # parameters whose values only a run could determine
+    tables: list[str] = field(default_factory=list)  # the tables that it reads; those that it fits on come first
+    tiers: list[list[Column]] = field(default_factory=list)  # columns that it may predict, likeliest first
+    drops: set[str] = field(default_factory=set)  # columns that it removes before it fits
+    uses: set[str] | None = None  # names by which it selects columns, if it selects some
     refs: set[str] = field(default_factory=set)  # texts such as `view:feature`
     skipped: list[str] = field(default_factory=list)  # cells that are not Python
 
 
 def place(path: str) -> int:
-    """0 for a file that is named for training, 2 for one of tests, examples or scoring, else 1."""
+    """Return 0 for a file named for training, 2 for a file of tests, examples or scoring, else 1."""
     name = path.lower().rpartition("/")[2]
     return 2 if SHOWS.search(path.lower()) else 0 if FIRST.search(name) else 2 if LAST.search(name) else 1
 
@@ -61,10 +61,10 @@ def place(path: str) -> int:
 def read(
     path: str, source: str | bytes, settings: dict[tuple[str, ...], Any], words: Iterable[str] = ()
 ) -> Script | None:
-    """What one script builds, or None where it is not Python.
+    """Return what one script builds, or None if it is not Python.
 
     Args:
-        path: as it is shown; an `.ipynb` is a notebook.
+        path: the path to show; an `.ipynb` is a notebook.
         source: its text.
         settings: the values of a `params.yaml` by their keys.
         words: the arguments with which the repository's own pipeline runs it.
@@ -86,14 +86,14 @@ def read(
 
 
 class Reader(Values):
-    """One walk over a file, with what its names stand for."""
+    """One walk over a file, with the values of its names."""
 
     def __init__(self, path: str, tree: ast.Module, settings: dict[tuple[str, ...], Any], words: list[str]) -> None:
         super().__init__(path, settings, words)
         self.tree = tree
         self.functions: dict[str, ast.FunctionDef | ast.AsyncFunctionDef] = {}
         self.calls: list[tuple[ast.Call, str]] = []
-        self.each: set[str] = set()  # names that a loop gives one value at a time
+        self.each: set[str] = set()  # loop variables
         nodes = list(ast.walk(tree))
         for node in nodes:
             if isinstance(node, ast.Import) or (isinstance(node, ast.ImportFrom) and node.level == 0):
@@ -119,7 +119,7 @@ class Reader(Values):
         self.calls.sort(key=lambda found: found[0].lineno)
 
     def _bind(self, target: ast.expr, value: ast.expr) -> None:
-        """Note what a name is given; of several names each its own part, where that is clear."""
+        """Record the value assigned to a name; with several names, the part of each if that is clear."""
         if isinstance(target, ast.Tuple | ast.List):
             for at, name in enumerate(target.elts):
                 for part in self._parts(value, at, len(target.elts)):
@@ -130,7 +130,7 @@ class Reader(Values):
             self.bound.setdefault(key_of(inner), []).append(value)
 
     def _parts(self, value: ast.expr, at: int, count: int) -> list[ast.expr]:
-        """What the name at one place gets of a value that is assigned to several."""
+        """Return the part of a value that goes to the name at one position, when several names are assigned."""
         if isinstance(value, ast.Call) and dotted(value.func, self.names).endswith("train_test_split") and value.args:
             return [value.args[min(at // 2, len(value.args) - 1)]]
         given = [value] if isinstance(value, ast.Tuple) else self._returned(value)
@@ -138,13 +138,13 @@ class Reader(Values):
         return [one.elts[at] for one in tuples] if given and len(tuples) == len(given) else [value]
 
     def _returned(self, node: ast.expr) -> list[ast.expr]:
-        """What the call of a function of this file gives."""
+        """Return the return values of a call, if its function is in this file."""
         name = key_of(node.func).rpartition(".")[2] if isinstance(node, ast.Call) else ""
         found = ast.walk(self.functions[name]) if name in self.functions else ()
         return [one.value for one in found if isinstance(one, ast.Return) and one.value is not None]
 
     def _bind_arguments(self, node: ast.Call) -> None:
-        """The parameters of a function of this file are what it is called with."""
+        """Record a call's arguments as the values of the parameters, if its function is in this file."""
         if isinstance(node.func, ast.Attribute) and node.func.attr in ("add_argument", "option"):
             self.add_option(node)
         function = self.functions.get(key_of(node.func).rpartition(".")[2])
@@ -159,7 +159,7 @@ class Reader(Values):
     def _reached(
         self, start: Iterable[ast.expr], ends: Callable[[ast.expr], object] = lambda _: False
     ) -> Iterator[ast.expr]:
-        """The expressions that those are made from, nearest first; beyond one that `ends` none."""
+        """Yield the expressions that `start` is built from, nearest first; stop behind one for which `ends` is true."""
         waiting, seen = deque(start), set()
         while waiting:
             node = waiting.popleft()
@@ -173,7 +173,7 @@ class Reader(Values):
                     waiting.extend(self._returned(inner) if isinstance(inner, ast.Call) else [])
 
     def script(self) -> Script:
-        """What the file builds."""
+        """Return what the file builds."""
         out = Script(self.path)
         out.fits = any(name.rpartition(".")[2] == "fit" for _, name in self.calls)
         made = [node for node, name in self.calls if ESTIMATOR.fullmatch(name)]
@@ -204,11 +204,11 @@ class Reader(Values):
             out.params |= {str(key): one for key, one in value.items()}
         elif not isinstance(value, str | int | float | bool | list | tuple | dict | None):
             out.unknown.append(name)
-        elif name != "random_state":  # glue gives its own seed
+        elif name != "random_state":  # glue sets its own seed
             out.params[name] = list(value) if isinstance(value, tuple) else value
 
     def _fitted(self, made: list[ast.Call]) -> ast.Call:
-        """The estimator whose `fit` is called; the last where several are, or it is inside something else."""
+        """Return the last estimator whose `fit` is called, else the last one that is built."""
         owners = [
             node.func.value
             for node, _ in self.calls
@@ -218,7 +218,7 @@ class Reader(Values):
         return (direct or made)[-1]
 
     def _learnt_from(self, chosen: ast.Call | None) -> tuple[list[ast.expr], list[ast.expr]]:
-        """The features and labels that `fit` is called with: of the estimator that was chosen, else of any."""
+        """Return the features and labels passed to `fit` of the chosen estimator, else of any estimator."""
         found: list[tuple[bool, ast.expr, ast.expr]] = []
         for node, name in self.calls:
             at = 1 if name.rpartition(".")[2].startswith("cross_val") else 0
@@ -235,7 +235,7 @@ class Reader(Values):
         return [features for _, features, _ in best], [labels for _, _, labels in best]
 
     def _add_tables(self, out: Script, learnt: list[ast.expr]) -> None:
-        """Those that `fit` learns from, the ones named for training first; then those that the file reads besides."""
+        """Add the tables that `fit` learns from, those named for training first, then all others the file reads."""
         reads = [node for node, name in self.calls if name.rpartition(".")[2] in READERS]
         reached = {id(n) for e in self._reached(learnt) for n in ast.walk(e)}
         for group in ([node for node in reads if id(node) in reached], reads):
@@ -252,7 +252,7 @@ class Reader(Values):
                     continue
 
     def _labelled(self) -> Iterator[Column]:
-        """The columns of what is called `y`, or of `target = "…"`."""
+        """Yield the columns assigned to a name like `y`, or named by `target = "…"`."""
         for name, values in self.bound.items():
             if LABEL.fullmatch(name):
                 for value in values:
@@ -263,7 +263,7 @@ class Reader(Values):
         yield from (str(v) for at, v in self.settings.items() if TARGET.fullmatch(at[-1]) and isinstance(v, str))
 
     def _taken(self, node: ast.expr) -> list[Column]:
-        """The columns that an expression takes out of a table: `t["a"]`, `t.a`, `t.loc[:, "a"]`, `t.pop("a")`."""
+        """Return the columns that an expression takes from a table: `t["a"]`, `t.a`, `t.loc[:, "a"]`, `t.pop("a")`."""
         out: list[Column] = []
         called = {id(n.func) for n in ast.walk(node) if isinstance(n, ast.Call)}
         for inner in ast.walk(node):
@@ -277,7 +277,7 @@ class Reader(Values):
         return out
 
     def _dropped(self, node: ast.Call) -> list[str]:
-        """The columns that a call of `drop` takes away; not its rows."""
+        """Return the columns, not the rows, that a call of `drop` removes."""
         if not (isinstance(node.func, ast.Attribute) and node.func.attr == "drop"):
             return []
         given = {k.arg: k.value for k in node.keywords}
@@ -290,9 +290,9 @@ class Reader(Values):
         return self.texts(names) if of_columns and names is not None else []
 
     def _add_columns(self, out: Script, features: list[ast.expr]) -> None:
-        """Which columns the features of `fit` have no more, and where some are chosen, by which names."""
+        """Add the columns that are dropped before `fit`, and, if it selects some, the names it uses to select them."""
         reached = [n for e in self._reached(features) for n in ast.walk(e)]
-        for node in ast.walk(self.tree):  # what is done to a table in place
+        for node in ast.walk(self.tree):  # changes to a table in place
             if isinstance(node, ast.Delete):
                 places = [one.slice for one in node.targets if isinstance(one, ast.Subscript)]
                 out.drops |= {text for place in places for text in self.texts(place)}
@@ -301,7 +301,7 @@ class Reader(Values):
                 out.drops |= {*self._dropped(node.value), *(name for name in popped if isinstance(name, str))}
         out.drops |= {name for node in reached if isinstance(node, ast.Call) for name in self._dropped(node)}
         chosen = [n.slice for n in reached if isinstance(n, ast.Subscript) and key_of(n.slice) not in self.each]
-        by_place = any(isinstance(n, ast.Attribute) and n.attr == "iloc" for n in reached)  # whose names are not known
+        by_place = any(isinstance(n, ast.Attribute) and n.attr == "iloc" for n in reached)  # names unknown
         if not by_place and any(self._is_list(one) for one in chosen):
             out.uses = {n.value for n in reached if isinstance(n, ast.Constant) and isinstance(n.value, str)}
             out.uses |= {n.attr for n in reached if isinstance(n, ast.Attribute)}
@@ -314,7 +314,7 @@ class Reader(Values):
 
 
 def _place_of(column: ast.expr) -> list[int]:
-    """The place of the one column that `[:, 8]`, `[:, -1:]` or `[:, 8:9]` takes."""
+    """Return the position of the single column that `[:, 8]`, `[:, -1:]` or `[:, 8:9]` takes."""
     first, after = (column.lower, column.upper) if isinstance(column, ast.Slice) else (column, column)
     try:
         start, end = (None if bound is None else ast.literal_eval(bound) for bound in (first, after))

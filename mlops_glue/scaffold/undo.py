@@ -1,4 +1,4 @@
-"""A command that writes into a repository: what is checked before, and what is put back where it fails."""
+"""Check a repository before a command writes into it, and restore it if the command fails."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from mlops_glue import files
 from mlops_glue.adapters import git
 from mlops_glue.errors import UsageError
 
-KEPT_BYTES = 32 << 20  # of a file; a greater one is a table, of which `dvc add` makes another file but no other content
+KEPT_BYTES = 32 << 20  # of a file; a larger file is a table, which `dvc add` may replace but does not change
 
 log = logging.getLogger(__name__)
 
 
 def check(root: Path, paths: Iterable[str]) -> None:
-    """Files can be written at these paths of a folder, which need not exist, and git would take them.
+    """Check that files can be written at these paths of a folder, which need not exist, and that git ignores none.
 
     Raises:
-        UsageError: one of them cannot, or git ignores it.
+        UsageError: a file cannot be written, or git ignores it.
     """
     check_places(root, paths)
     check_committed(root, list(paths))
 
 
 def check_places(root: Path, paths: Iterable[str]) -> None:
-    """Neither is a folder in the place of a file, nor a file in that of a folder.
+    """Check that no path is a folder, and no parent of a path is a file.
 
     Raises:
         UsageError: something is in the way.
@@ -43,39 +43,39 @@ def check_places(root: Path, paths: Iterable[str]) -> None:
         files = [folder for folder in place.parents if folder.exists() and not folder.is_dir()]
         if files or place.is_dir():
             what = f"{files[0]}: is a file" if files else f"{place}: is a folder"
-            raise UsageError(f"{what}, and {path} is to be written", hint="move it")
+            raise UsageError(f"{what}, so {path} cannot be written", hint="move it")
 
 
 def check_committed(root: Path, paths: list[str]) -> None:
-    """Git would take each of the files, which a clone is to have.
+    """Check that git ignores none of the files, as a clone needs them.
 
     Raises:
-        UsageError: it ignores one.
+        UsageError: git ignores a file.
     """
     found = git.ignored(root, paths)
     if found:
         path, (place, rule) = next(iter(found.items()))
         more = f", and {len(found) - 1} more" if len(found) > 1 else ""
         raise UsageError(
-            f"{path}{more}: git ignores it by {place}: {rule}, and a clone is to have it",
-            hint=f"edit that line; what git thinks then: git check-ignore -v {shlex.quote(path)}",
+            f"{path}{more}: git ignores it by {place}: {rule}, but a clone needs it",
+            hint=f"edit that line; then check with: git check-ignore -v {shlex.quote(path)}",
         )
 
 
 @contextlib.contextmanager
 def undone_on_failure(root: Path, paths: list[str]) -> Iterator[None]:
-    """Put the project and git's index back as they were where the block does not end well.
+    """Restore the project and git's index if the block fails.
 
     Args:
         root: the project folder.
-        paths: what the block may write in it, besides what git and DVC write.
+        paths: what the block may write in it, in addition to the files of git and DVC.
     """
     tools = [".git", ".dvc", ".dvc/config", ".dvcignore", "dvc.yaml"]
-    near = {f"{Path(path).parent.as_posix()}/.gitignore" for path in paths}  # where `dvc add` writes what it tracks
+    near = {f"{Path(path).parent.as_posix()}/.gitignore" for path in paths}  # where `dvc add` lists what it tracks
     places = [root / path for path in (*tools, *paths, *near)]
     index = git.index(root)
     named = {*places, *([index] if index is not None else [])}
-    # of a file that is not there yet, the outermost of the folders that are not is removed with all that is in it
+    # for a file that does not exist yet, the outermost new folder is removed with everything in it
     missing = {next((p for p in (*reversed(path.parents), path) if not os.path.lexists(p)), path) for path in named}
     missing = {path for path in missing if not os.path.lexists(path)}
     before = _files_of_dvc(root, places)
@@ -89,8 +89,8 @@ def undone_on_failure(root: Path, paths: list[str]) -> Iterator[None]:
             for path, (content, about) in kept.items():
                 try:
                     _restore(path, content, about)
-                except OSError as error:  # the error that led here is the one to raise
-                    log.warning("%s is not as it was: %s", path, error.strerror)
+                except OSError as error:  # raise the original error, not this one
+                    log.warning("%s could not be restored: %s", path, error.strerror)
             raise
 
 
@@ -110,7 +110,7 @@ def _restore(path: Path, content: BinaryIO, about: os.stat_result) -> None:
 
 
 def _files_of_dvc(root: Path, places: list[Path]) -> set[Path]:
-    """What DVC may add to: its own folder, and temporary files beside what it tracks."""
+    """Return the files that DVC may add: those in its own folder, and temporary files next to what it tracks."""
     return {*(root / ".dvc").rglob("*"), *(file for place in places for file in place.parent.glob(".*.tmp"))}
 
 

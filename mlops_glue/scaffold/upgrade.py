@@ -1,4 +1,4 @@
-"""What this version's templates make of a project's answers, merged into what the user made of the files."""
+"""Render a project's answers with this version's templates, and merge the result into the user's edited files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 class Upgrade(NamedTuple):
-    """Every file as it will be, and the record of them."""
+    """Every file as it will be, and the new record."""
 
     root: Path
     files: list[File]
@@ -30,7 +30,7 @@ class Upgrade(NamedTuple):
 
     @property
     def changed(self) -> list[File]:
-        """The files that are not yet as they will be."""
+        """The files that will change."""
         return [file for file in self.files if file.outcome in CHANGES]
 
     @property
@@ -44,20 +44,20 @@ def plan(root: Path) -> Upgrade:
 
     Raises:
         UsageError: there is no record, it cannot be read, or a newer glue wrote it.
-        CheckFailed: a file holds a conflict of an earlier merge.
+        CheckFailed: a file contains a conflict of an earlier merge.
     """
     parts = manifest.load(root)
     if "init" not in parts:
         raise UsageError(
-            f"no {layout.GENERATED}: without that record glue cannot tell your edits from what it wrote",
-            hint="glue init . --data TABLE --target COLUMN writes one, and counts every file that is there as yours",
+            f"no {layout.GENERATED}: without that record glue cannot distinguish your edits from its own text",
+            hint="glue init . --data TABLE --target COLUMN writes one, and treats every existing file as yours",
         )
     check_version(parts.values())
     check_resolved(root, parts)
     files, changes = _of_init(root, parts["init"])
     config = next((file for file in files if file.path == layout.CONFIG), None)
     if config is not None and config.outcome == "conflict":
-        log.warning("dvc.yaml and workflows follow from %s: once it is resolved, glue upgrade again", layout.CONFIG)
+        log.warning("dvc.yaml and the workflows depend on %s: resolve it, then run glue upgrade again", layout.CONFIG)
     else:
         more, of_ci = _of_config(root, parts.get("ci"), config.text if config else None)
         files, changes = files + more, changes | of_ci
@@ -65,27 +65,27 @@ def plan(root: Path) -> Upgrade:
 
 
 def check_version(parts: Iterable[Part]) -> None:
-    """No newer glue wrote the record: the templates of this one would take away what that one brought.
+    """Check that no newer glue wrote the record: this version's templates would remove what the newer one added.
 
     Raises:
-        UsageError: one did.
+        UsageError: a newer glue wrote it.
     """
     from packaging.version import Version
 
     for part in parts:
         if Version(part.version) > Version(__version__):
             raise UsageError(
-                f"{layout.GENERATED} is of glue {part.version}, and this is glue {__version__}",
-                hint=f"pip install --upgrade mlops-glue, to {part.version} or later; then glue upgrade",
+                f"{layout.GENERATED} was written by glue {part.version}, and this is glue {__version__}",
+                hint=f"pip install --upgrade 'mlops-glue>={part.version}', then glue upgrade",
             )
 
 
 def _of_init(root: Path, part: Part) -> tuple[list[File], dict[str, Part]]:
-    """What `glue init` or `glue adopt` wrote, and the record of it after."""
+    """Merge the files of `glue init` or `glue adopt`; return them with their new record."""
     try:
         made = manifest.render(part.answers)
-    except Exception as error:  # whatever a template or its code raises over an answer that is missing or different
-        raise manifest.unreadable(f"its answers make no files: {brief(error)}") from error
+    except Exception as error:  # anything that a template or its code raises if an answer is missing or different
+        raise manifest.unreadable(f"no files can be rendered from its answers: {brief(error)}") from error
     schema = made.pop(layout.SCHEMA)
     files = [merge(root, path, part, text) for path, text in made.items()]
     outcome = "unchanged" if read(root / layout.SCHEMA) == schema else "updated"
@@ -93,7 +93,7 @@ def _of_init(root: Path, part: Part) -> tuple[list[File], dict[str, Part]]:
 
 
 def _of_config(root: Path, part: Part | None, text: str | None) -> tuple[list[File], dict[str, Part]]:
-    """What follows from `glue.yaml` with this text: `dvc.yaml`, and the workflows where `glue ci` wrote them."""
+    """Merge what depends on this text of `glue.yaml`: `dvc.yaml`, and the workflows if `glue ci` wrote them."""
     try:
         config = configs.load(root, "", tables=False, needs=(), text=text)
         if config.data is None:
@@ -103,26 +103,26 @@ def _of_config(root: Path, part: Part | None, text: str | None) -> tuple[list[Fi
         merged, after_ci = _of_workflows(root, config, part) if part is not None else ([], {})
         return files + merged, after_ci
     except GlueError as error:
-        log.warning("dvc.yaml and workflows are left as they are: %s", error.message.splitlines()[0])
+        log.warning("dvc.yaml and the workflows are left unchanged: %s", error.message.splitlines()[0])
         return [], {}
 
 
 def _of_workflows(root: Path, config: configs.Config, part: Part) -> tuple[list[File], dict[str, Part]]:
     top = git.top(root)
     if top is None:
-        raise UsageError(f"{root} is in no git repository, and workflows belong to one", hint="git init")
-    wanted = workflows.workflow_files(config, root, top)
-    made = {path: text for path, text in wanted.items() if text is not None or path in part.files}
+        raise UsageError(f"{root} is not in a git repository, which workflows need", hint="git init")
+    texts = workflows.workflow_files(config, root, top)
+    made = {path: text for path, text in texts.items() if text is not None or path in part.files}
     merged = [merge(root, path, part, text, mark=workflows.MARK) for path, text in made.items()]
     return merged, {"ci": after(part, merged, made)}
 
 
 def plan_workflows(root: Path, config: configs.Config) -> Upgrade:
-    """Merge what `glue ci` writes; unlike in an upgrade, a file that was deleted comes back.
+    """Merge the files of `glue ci`; unlike an upgrade, this restores files that were deleted.
 
     Raises:
-        UsageError: the project is in no git repository.
-        CheckFailed: a file holds a conflict of an earlier merge.
+        UsageError: the project is not in a git repository.
+        CheckFailed: a file contains a conflict of an earlier merge.
     """
     parts = manifest.load(root)
     part = parts.get("ci", Part(__version__, {}, {}))
@@ -133,6 +133,6 @@ def plan_workflows(root: Path, config: configs.Config) -> Upgrade:
 
 
 def write(upgrade: Upgrade) -> None:
-    """Write every file and the record, or nothing where one fails."""
+    """Write every file and the record, or nothing if one of them fails."""
     with written(upgrade.root, upgrade.files, upgrade.parts, []):
         pass

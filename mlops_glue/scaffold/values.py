@@ -1,4 +1,4 @@
-"""The values of expressions, as far as a file says them: nothing is run."""
+"""Evaluate expressions as far as a file defines them, without running it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 from mlops_glue.source import dotted
 
-MOST_STEPS = 1000  # expressions that one value is made of
-CALLS: dict[str, Any] = {  # what stands in for a function whose arguments are known
+MOST_STEPS = 1000  # largest number of expressions in one value
+CALLS: dict[str, Any] = {  # what is called in place of a function whose arguments are known
     "os.getcwd": lambda: "",
     "pathlib.Path.cwd": lambda: "",
     "os.path.dirname": os.path.dirname,
@@ -27,11 +27,11 @@ CALLS: dict[str, Any] = {  # what stands in for a function whose arguments are k
 
 
 class Unknown(Exception):
-    """Only a run could tell this value."""
+    """Only a run could determine this value."""
 
 
 def key_of(node: ast.AST | None) -> str:
-    """The name of a variable, or of an attribute of one (`self.target`); empty for anything else."""
+    """Return the name of a variable, or of a variable's attribute (`self.target`); empty for anything else."""
     match node:
         case ast.Name(id=name):
             return name
@@ -41,19 +41,19 @@ def key_of(node: ast.AST | None) -> str:
 
 
 class Values:
-    """What the names of one file stand for."""
+    """The values of the names in one file."""
 
     def __init__(self, path: str, settings: dict[tuple[str, ...], Any], words: list[str]) -> None:
         self.path, self.settings, self.words = path, settings, words
         self.names: dict[str, str] = {}  # imported names with their modules
-        self.bound: dict[str, list[ast.expr]] = {}  # what each name is assigned, in the order of the file
+        self.bound: dict[str, list[ast.expr]] = {}  # the values assigned to each name, in the order of the file
         self.options: dict[str, ast.expr] = {}  # the defaults of arguments
 
     def value(self, node: ast.expr) -> Any:
-        """The value of an expression.
+        """Return the value of an expression.
 
         Raises:
-            Unknown: the file does not say it.
+            Unknown: the file does not define it.
         """
         self._steps = 0
         try:
@@ -62,7 +62,7 @@ class Values:
             raise Unknown from None
 
     def texts(self, node: ast.expr) -> list[str]:
-        """The text that an expression is, or those in a list; empty where it is anything else."""
+        """Return the text of an expression, or the texts of a list; empty for anything else."""
         try:
             value = self.value(node)
         except Unknown:
@@ -109,14 +109,14 @@ class Values:
         raise Unknown
 
     def _setting(self, keys: list[str]) -> Any:
-        """`params["train"]["n"]` of params.yaml, where a single key ends so."""
+        """Return the value of `params["train"]["n"]` in params.yaml if exactly one key ends with these parts."""
         found = [value for at, value in self.settings.items() if keys and at[-len(keys) :] == tuple(keys)]
         if len(found) != 1:
             raise Unknown
         return found[0]
 
     def _keys(self, node: ast.expr) -> list[str]:
-        """The keys of nested subscripts, also of a variable that holds one."""
+        """Return the keys of nested subscripts, also of a variable that was assigned one."""
         match node:
             case ast.Subscript(value=inner, slice=ast.Constant(value=key)):
                 return [*self._keys(inner), str(key)]
@@ -133,7 +133,7 @@ class Values:
             self.options.setdefault(argument.arg, default)
 
     def add_option(self, node: ast.Call) -> None:
-        """Remember the default of a command line option: `add_argument("--trees", default=10)`."""
+        """Remember the default of a command-line option: `add_argument("--trees", default=10)`."""
         flags = [flag for argument in node.args for flag in self.texts(argument)]
         given = {k.arg: k.value for k in node.keywords}
         name = next((flag for flag in flags if flag.startswith("--")), flags[0] if flags else "")

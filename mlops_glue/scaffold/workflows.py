@@ -1,4 +1,4 @@
-"""The jobs of a project on GitHub or GitLab, made of its `glue.yaml`, and what their jobs install."""
+"""Build a project's GitHub or GitLab jobs, and the packages that they install, from its `glue.yaml`."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ from mlops_glue.version import __version__
 if TYPE_CHECKING:
     from packaging.specifiers import SpecifierSet
 
-MARK = "# Made by `glue ci`"  # the first line of a file that is glue's to write again
+MARK = "# Made by `glue ci`"  # the start of a file that glue may overwrite
 PYTHONS = ("3.13", "3.12", "3.11")
 PYTHON_VERSION = re.compile(r"\s*(?:cpython-?)?(3\.\d+)")
 WORKFLOWS = ("test", "train", "deploy", "monitor")
 EXTRA_OF = {"s3": "s3", "gs": "gcs", "azure": "azure"}  # by the scheme of the remote
-WHEEL = r"^\./vendor/mlops_glue-([^-]+)-.*?\.whl"  # where no index has this glue
+WHEEL = r"^\./vendor/mlops_glue-([^-]+)-.*?\.whl"  # used if no index has this version of glue
 BOOSTERS = {"xgboost", "lightgbm", "catboost"}  # modules of the extra `boosters`
 CLOUD_OF = {"aws": "s3", "gcp": "gcs", "azure": "azure"}
 
 
 def prefix(root: Path, top: Path) -> str:
-    """What the names of a project's workflows begin with, where it is a folder of its repository: `models--churn-`."""
+    """Return the prefix of the workflow names of a project in a subfolder (`models--churn-`); "" at the top."""
     if root == top:
         return ""
     return re.sub(r"[^A-Za-z0-9_.-]+", "_", root.relative_to(top).as_posix().replace("/", "--")) + "-"
 
 
 def workflow_files(config: configs.Config, root: Path, top: Path) -> dict[str, str | None]:
-    """The text of each file by its path from the project folder; None where the config asks for no such file."""
+    """Return the text of each file by its path from the project folder; None if the config needs no such file."""
     chosen = configs.in_environment(config, config.ci.env)
     values = _values(config, chosen, root, top)
     folder = layout.templates() / "ci"
@@ -51,14 +51,14 @@ def workflow_files(config: configs.Config, root: Path, top: Path) -> dict[str, s
     def text(file: str) -> str:
         return files.render(folder / file, {**values, "name": file.removesuffix(".yml")}, ("<<", ">>"))
 
-    asked = {"test": True, "train": values["tracked"], "deploy": values["tracked"]}
-    asked["monitor"] = values["tracked"] and config.ci.schedule is not None
+    needed = {"test": True, "train": values["tracked"], "deploy": values["tracked"]}
+    needed["monitor"] = values["tracked"] and config.ci.schedule is not None
     on_github = config.ci.service == "github"
     github = Path(os.path.relpath(top / ".github", root)).as_posix()
     workflows = {f"{github}/workflows/{values['prefix']}{n}.yml": f"{n}.yml" for n in WORKFLOWS}
     gitlab = top / f".gitlab/{values['prefix']}ci.yml" if values["prefix"] else top / ".gitlab-ci.yml"
     return {
-        **{path: text(file) if on_github and asked[file[:-4]] else None for path, file in workflows.items()},
+        **{path: text(file) if on_github and needed[file[:-4]] else None for path, file in workflows.items()},
         f"{github}/dependabot.yml": text("dependabot.yml") if on_github else None,
         Path(os.path.relpath(gitlab, root)).as_posix(): None if on_github else text("gitlab.yml"),
         "Makefile": text("Makefile"),
@@ -67,19 +67,19 @@ def workflow_files(config: configs.Config, root: Path, top: Path) -> dict[str, s
 
 
 def _values(config: configs.Config, chosen: configs.Config, root: Path, top: Path) -> dict[str, Any]:
-    """What the templates take."""
+    """Return the values of the templates."""
     remote = config.data.remote is not None or dvc.has_remote(root)
     lacking = [s.path for s in config.data.sources.values() if not remote and not git.is_tracked(root, s.path)]
     if lacking:
         raise ConfigError(
-            [f"{layout.CONFIG} data.remote: is not set, and git does not have {lacking[0]}: no job would find it"],
+            [f"{layout.CONFIG} data.remote: is not set, and {lacking[0]} is not in git: no job would find it"],
             hint="data: {remote: ${DVC_REMOTE_URL}}, or: dvc remote add --default NAME URL",
         )
-    learnt = config.model_dump(include={"data", "features"})  # of no environment: a pull request sees no server
+    learnt = config.model_dump(include={"data", "features"})  # without an environment: a pull request uses no server
     store = root / config.features.repo / "feature_store.yaml"
     of_feast = configs.references(store.read_text(encoding="utf-8")) if store.is_file() else []
     for_data = {*configs.references(learnt), *of_feast, *config.ci.secrets}
-    # no job serves, so none needs the keys of those who ask
+    # no job serves, so no job needs the API keys
     used = configs.references(chosen.model_dump(exclude={"environments": True, "ci": True, "serve": {"api_keys"}}))
     code = stages.import_paths(config)
     imported = modules.imported(code, modules.code_of(code, None, root), root)
@@ -109,15 +109,15 @@ def _values(config: configs.Config, chosen: configs.Config, root: Path, top: Pat
 
 
 def _python(root: Path, top: Path) -> str:
-    """The Python of the project's jobs: what it says itself, else what they had so far, else what runs this."""
+    """Return the Python version of the jobs: from `.python-version`, else their current one, else the one running."""
     folders = [root, *([top] if top != root else [])]
     named = [found[1] for folder in folders if (found := PYTHON_VERSION.match(_text(folder / ".python-version")))]
     workflow = _text(top / ".github" / "workflows" / f"{prefix(root, top)}test.yml")
     written = re.findall(r'python-version: "([\d.]+)"', workflow)[:1]
     here = f"{sys.version_info.major}.{sys.version_info.minor}"
-    asked = next((asked for folder in folders if (asked := _requires_python(folder)) is not None), None)
-    wanted = [*named, *written, here, *PYTHONS]
-    return next((v for v in wanted if v in PYTHONS and (asked is None or asked.contains(f"{v}.99"))), here)
+    allowed = next((allowed for folder in folders if (allowed := _requires_python(folder)) is not None), None)
+    preferred = [*named, *written, here, *PYTHONS]
+    return next((v for v in preferred if v in PYTHONS and (allowed is None or allowed.contains(f"{v}.99"))), here)
 
 
 def _text(file: Path) -> str:
@@ -125,7 +125,7 @@ def _text(file: Path) -> str:
 
 
 def _requires_python(folder: Path) -> SpecifierSet | None:
-    """What `pyproject.toml` asks for."""
+    """Return the Python versions that `pyproject.toml` allows."""
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
     try:
@@ -136,14 +136,14 @@ def _requires_python(folder: Path) -> SpecifierSet | None:
 
 
 def _actions() -> dict[str, str]:
-    """What stands after `uses:` for each action, by its name: the commit, which nobody can move, and the version."""
+    """Return the text after `uses:` of each action, by its name: the commit, which cannot be moved, and the version."""
     lines = (layout.templates() / "ci" / "actions.txt").read_text(encoding="utf-8").splitlines()
     rows = [line.split() for line in lines if not line.startswith("#")]
     return {name: f"{name}@{commit} # {version}" for name, version, commit in rows}
 
 
 def _extras(config: configs.Config, chosen: configs.Config) -> list[str]:
-    """The extras of glue that the jobs need."""
+    """Return the extras of glue that the jobs need."""
     found = {"pipeline", "serving", "monitoring"} | ({"validation"} if config.validation else set())
     schemes = {(one.data.remote or "").partition("://")[0] for one in (config, chosen)} & EXTRA_OF.keys()
     found |= {EXTRA_OF[one] for one in schemes} or ({CLOUD_OF[config.ci.cloud]} if config.ci.cloud else set())
@@ -160,7 +160,7 @@ def _extras(config: configs.Config, chosen: configs.Config) -> list[str]:
 
 
 def _packages(imported: set[str], extras: list[str]) -> list[str]:
-    """The packages that the project's own code imports, but those that glue brings with these extras."""
+    """Return the packages that the project's own code imports, except those that glue and the extras install."""
     needs = [Requirement(text) for text in importlib.metadata.requires("mlops-glue") or []]
     brought = [n for n in needs if n.marker is None or any(n.marker.evaluate({"extra": e}) for e in extras)]
     of_glue = {canonicalize_name(need.name) for need in brought}
@@ -170,7 +170,7 @@ def _packages(imported: set[str], extras: list[str]) -> list[str]:
 
 
 def unlocked(root: Path, name: str) -> str | None:
-    """A package that `requirements.in` asks for and the lock file `name` lacks; "" where there is no lock file."""
+    """Return a package that `requirements.in` requires and the lock file `name` lacks; "" if there is no lock file."""
     if not (root / name).is_file():
         return ""
     text = re.sub(WHEEL, r"mlops-glue==\1", _text(root / name), flags=re.MULTILINE)
@@ -184,7 +184,7 @@ def unlocked(root: Path, name: str) -> str | None:
 
 
 def _needs(file: Path) -> Iterator[Requirement]:
-    """What a file asks for, with what the extras of glue in it need."""
+    """Yield the requirements of a file, including those of glue's extras in it."""
     for line in _text(file).splitlines():
         try:
             need = Requirement(re.sub(WHEEL, "mlops-glue", line.partition(" #")[0].strip()))

@@ -182,7 +182,7 @@ def test_one_that_waits_too_long_says_for_what(fresh: Path, glue: Glue, monkeypa
 
     monkeypatch.setenv("GLUE_LOCK_TIMEOUT_S", "0.5")
     with FileLock(fresh / ".glue" / "lock"):
-        assert "another glue has been at work" in glue("run", cwd=fresh, code=4).stderr
+        assert "another glue has been running" in glue("run", cwd=fresh, code=4).stderr
 
 
 def _run_on_a_full_disk(root: Path, limit: int) -> None:

@@ -127,7 +127,7 @@ def test_a_repository_is_adopted_runs_and_is_left_as_it_was(
     shown = glue("adopt", "--dry-run", cwd=top)
     assert contents(top) == before
     assert f"+  estimator: {estimator}" in shown.stdout
-    assert (make is dvc_pipeline) == ("the file does not say its n_jobs" in shown.stderr)
+    assert (make is dvc_pipeline) == ("the value of n_jobs is not in the file" in shown.stderr)
     glue("adopt", "--yes", cwd=top)
     made = config.load(top / "glue")
     assert (made.project, made.data.labels.target, made.train.estimator) == ("churn", target, estimator)
@@ -163,13 +163,13 @@ def test_a_changed_table_trains_again(tmp_path: Path, glue: Glue) -> None:
 @pytest.mark.parametrize(
     ("files", "words", "code", "said"),
     [
-        ({}, [], 2, "no table is found"),
-        ({"t.csv": "a,b\n1,2\n"}, [], 2, "which column of t.csv is to be predicted?"),
+        ({}, [], 2, "found no table"),
+        ({"t.csv": "a,b\n1,2\n"}, [], 2, "which column of t.csv should be predicted?"),
         ({"t.csv": "alpha,beta\n1,2\n"}, ["--target", "betta"], 2, "did you mean 'beta'?"),
         ({"t.csv": "a,b\n1,2\n"}, ["--data", "u.csv", "--target", "b"], 2, "no such file"),
         ({"glue.yaml": "", "t.csv": "a,b\n1,2\n"}, [], 2, "already exists"),
         ({"glue/x": "", "t.csv": "a,b\n1,2\n"}, [], 2, "already exists"),
-        ({"t.csv": "a,b\n" + "1,2\n" * 30}, ["--target", "b"], 4, "nothing to tell apart"),
+        ({"t.csv": "a,b\n" + "1,2\n" * 30}, ["--target", "b"], 4, "at least two are needed"),
         ({"t.csv": "a,b\n" + "1,2\n2,1\n" * 30}, ["--target", "b"], 2, "glue adopt --yes"),
         ({"t.csv": "a,b\n1,2\n", "dvc.yaml": "stages: ["}, [], 2, "not YAML"),
     ],
@@ -326,15 +326,15 @@ def test_another_script_names_the_target_and_a_missing_one_is_told(tmp_path: Pat
     other = tmp_path / "other.py"
     other.write_text(f"{head}{fit}df.drop(columns=['id'])\ny = df.iloc[:, 0]\n")  # a place says nothing of this table
     asked = glue("adopt", "--dry-run", cwd=tmp_path, code=2).stderr
-    assert "which column of t.csv is to be predicted? train.py predicts 'price', which no table here has" in asked
+    assert "which column of t.csv should be predicted? train.py predicts 'price', which no table here has" in asked
     other.write_text(f"{head}m.fit(df, 0.3 * (df['a'] < 3) + 0.7 * (df['size'] > 4))\n")
     assert "which column of t.csv" in glue("adopt", "--dry-run", cwd=tmp_path, code=2).stderr
     other.write_text(f"{head}m.fit(df[['a']], df['size'])\n")
     pd.DataFrame({"size": range(60)}).to_csv(tmp_path / "labels.csv", index=False)  # nothing to learn from
     shown = glue("adopt", "--dry-run", cwd=tmp_path)
     assert "target: size  #" in shown.stdout and "other.py:2 builds" in shown.stderr
-    assert "the table is taken to be t.csv, not labels.csv" in shown.stderr
-    assert "train.py trains a model too: left out" in shown.stderr
+    assert "the table is assumed to be t.csv, not labels.csv" in shown.stderr
+    assert "train.py also trains a model: left out" in shown.stderr
     assert "task: regression  #" in shown.stdout  # by the class's name, where it is not installed
     (tmp_path / "train.py").write_text(f"{head}df = read_csv('t.csv')\n{fit}")
     assert "which column of t.csv" not in glue("adopt", "--dry-run", cwd=tmp_path).stderr
@@ -343,9 +343,9 @@ def test_another_script_names_the_target_and_a_missing_one_is_told(tmp_path: Pat
 @pytest.mark.parametrize(
     ("path", "with_dvc", "said", "hint"),
     [
-        ("d.csv", False, "d.csv, which train.py reads, is not there\n", "or glue adopt --tracking, which needs none"),
+        ("d.csv", False, "d.csv, which train.py reads, does not exist\n", "or glue adopt --tracking, without a table"),
         ("d.csv", True, "is not there: dvc pull?", "hint: dvc pull && glue adopt"),
-        ("https://a.b/d.csv", False, "is not there: save it in the repository", "glue adopt --data TABLE"),
+        ("https://a.b/d.csv", False, "does not exist: save it in the repository", "glue adopt --data TABLE"),
     ],
 )
 def test_what_to_do_where_no_table_is_there(
@@ -382,16 +382,16 @@ def test_the_estimator_decides_the_task_and_every_guess_is_told(tmp_path: Path, 
         assert line in shown.stdout
     for line in (
         "train.py:5 builds",
-        "broken.py is not Python that can be read: left out",
-        "which train.py reads, is taken to be train.csv",
-        "the table is taken to be train.csv, not demo.csv, test.csv: --data says otherwise",
-        "the target is taken to be grade, not a: --target says otherwise",
+        "broken.py cannot be read as Python: left out",
+        "which train.py reads, is assumed to be train.csv",
+        "the table is assumed to be train.csv, not demo.csv, test.csv: --data chooses another",
+        "the target is assumed to be grade, not a: --target chooses another",
         "left out 'id': train.py drops it",
         "left out 'note': train.py drops it",
     ):
         assert line in shown.stderr
     asked = glue("adopt", "--dry-run", "--task", "multiclass", cwd=tmp_path)
-    assert "--task multiclass: sklearn.linear_model.ElasticNet is a regressor, and is left out" in asked.stderr
+    assert "--task multiclass: sklearn.linear_model.ElasticNet is a regressor: left out" in asked.stderr
     assert "task: multiclass  #" in asked.stdout and "ElasticNet" not in asked.stdout
     glue("adopt", "--yes", cwd=tmp_path)
     source = "data: {sources: {t: {path: ../train.csv}}, labels: {source: t, target: grade, task: multiclass}}"

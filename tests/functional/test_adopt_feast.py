@@ -75,7 +75,7 @@ def test_views_are_read_without_running_them(repository: Path) -> None:
         ["conv_rate", "trips"],
     )
     assert notes == [
-        "view warehouse reads BigQuerySource: not brought in, as no table of it is here",
+        "view warehouse reads BigQuerySource: left out, as its table is not here",
         "view lost reads data/lost.parquet, which is not there",
     ]
 
@@ -83,7 +83,7 @@ def test_views_are_read_without_running_them(repository: Path) -> None:
 def test_a_feast_repository_is_brought_in(repository: Path, glue: Glue) -> None:
     before = contents(repository)
     told = glue("adopt", "--yes", cwd=repository).stderr
-    assert "features of driver_stats are joined: glue/feature_repo has these views over glue's own tables" in told
+    assert "features of driver_stats are joined: glue/feature_repo defines these views on glue's own tables" in told
     assert "store/feature_store.yaml: view warehouse reads BigQuerySource" in told
     made = config.load(repository / "glue")
     assert made.features.use == ["driver_stats:conv_rate", "driver_stats:trips"]

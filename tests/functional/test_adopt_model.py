@@ -151,9 +151,9 @@ def test_a_model_of_an_array(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("model", "frame", "said"),
     [
-        (LinearSVC().fit(X[["year"]], Y), X[["year"]], "gives no probabilities"),
-        (StandardScaler().fit(X[["year"]]), X[["year"]], "is no classifier or regressor"),
-        (Ridge().fit(X[["year"]], X[["year", "body_mass_g"]]), X[["year"]], "is no classifier or regressor of one"),
+        (LinearSVC().fit(X[["year"]], Y), X[["year"]], "returns no probabilities"),
+        (StandardScaler().fit(X[["year"]]), X[["year"]], "is not a classifier or regressor"),
+        (Ridge().fit(X[["year"]], X[["year", "body_mass_g"]]), X[["year"]], "is not a classifier or regressor with"),
         (Ridge().fit(X[["year"]].to_numpy(), X["year"]), None, "no signature, and was fitted on 1 columns without"),
         (Ridge().fit(X[["year"]].rename(columns={"year": "month"}), X["year"]), None, "no column 'month', which"),
         (Ridge().fit(X[["year"]], X["year"]), X[["year"]].assign(at=pd.Timestamp("2024-01-01")), "'at' is a datetime"),

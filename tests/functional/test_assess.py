@@ -130,7 +130,7 @@ def test_the_strategy_page_is_written_once(tmp_path: Path, glue: Glue) -> None:
     assert page.count("\n* [") == sum(len(tests) for tests in RUBRIC.values()) == 28
     assert "* [x] 2. Model specs are unit tested; there are tests: found (tests/test_train.py:3)\n" in page
     assert "* [ ] 3. No feature's cost is too much: fill in\n" in page
-    row = "| 2 | Give the data versions | `dvc init && git rm -q --cached --ignore-unmatch data/train.csv && dvc add"
+    row = "| 2 | Version the data | `dvc init && git rm -q --cached --ignore-unmatch data/train.csv && dvc add"
     assert row in page
     assert "| share of models whose data is known | not found | fill in | fill in | fill in |" in page
     assert "…" not in page
@@ -189,7 +189,7 @@ def test_a_folder_with_everything_that_is_odd(tmp_path: Path, glue: Glue) -> Non
     finally:
         (folder / "closed").chmod(0o700)
     assert "\x1b" not in done.stdout
-    for text in ("deep/train.py:", "latin.py:3", "read here: broken.ipynb", "beyond the bounds", "\\xff.py:2"):
+    for text in ("deep/train.py:", "latin.py:3", "read here: broken.ipynb", "beyond the limits", "\\xff.py:2"):
         assert text in done.stdout
     assert "glue.yaml" in done.stdout
     assert "link.py" not in done.stdout and "big.py" not in done.stdout

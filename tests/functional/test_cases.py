@@ -250,7 +250,7 @@ GOOD: dict[str, tuple[Callable[[Path], Path], list[str], str | None, str]] = {
         ),
         [],
         "binary",
-        "'shop' is taken as categories",
+        "'shop' is read as categories",
     ),
     "keys missing in jsonl": (
         jsonl("\n".join(json.dumps({"x": i, **({"z": i * 2} if i % 3 else {}), "y": "ab"[i > 30]}) for i in range(N))),
@@ -299,13 +299,13 @@ def test_a_table_with_a_nuisance_becomes_a_model(name: str, tmp_path: Path, insi
         assert {c.name: c.kind for c in schema.columns}["x"] == "number"
     assert all(np.isfinite(m["value"]) for m in report["metrics"].values() if m["value"] is not None)
     if name == "target 0 and 1":  # by a threshold of x
-        assert report["warnings"][0].startswith("column 'x' alone tells the target")
+        assert report["warnings"][0].startswith("column 'x' alone determines the target")
     if name in ("plain", "twins of rows", "target 0 and 1"):
         assert [f"warning: {line}" in err for line in report["warnings"]] == [True] * (name != "plain")
         page = (project / "artifacts/evaluate/report/report.html").read_text()
         assert ('class="bad">warning' in page) == (name != "plain")
     if name == "twins of rows":
-        assert "of the holdout are training rows too: drop the duplicates" in report["warnings"][0]
+        assert "of the holdout are also training rows: drop the duplicates" in report["warnings"][0]
     if name == "sorted by the target":
         assert report["metrics"]["roc_auc"]["value"] < 0.75  # the order of rows is no feature
 
@@ -332,13 +332,13 @@ BAD: dict[str, tuple[Callable[[Path], Path], str, int, str]] = {
         csv(table().assign(y=[f"2024-01-{1 + at % 28:02}" for at in range(N)])),
         "y",
         4,
-        "--target y: holds dates, which are no classes",
+        "--target y: contains dates, which are not classes",
     ),
     "target of money": (
         csv(table(600).assign(y=[f"${at * 7:,}.50" for at in range(600)])),
         "y",
         4,
-        "600 classes in 600 rows are more than can be learnt: text like '$0.50': numbers with a sign",
+        "600 classes in 600 rows are too many to learn: text like '$0.50': numbers with a sign",
     ),
     "target of lists": (parquet(pa.table({"x": x_of(), "y": [[1]] * N})), "y", 4, "--target y: is nested"),
     "empty": (text(""), "y", 4, "t.csv: is empty"),
@@ -484,7 +484,7 @@ MISTAKES: dict[str, tuple[Callable[[Path], None], int, list[str]]] = {
     "a function that gives a class": (
         _code("from sklearn.linear_model import LogisticRegression\ndef build():\n    return LogisticRegression\n"),
         2,
-        ["train.estimator: 'mine:build' gives the class LogisticRegression; let it return LogisticRegression()"],
+        ["train.estimator: 'mine:build' returns the class LogisticRegression; let it return LogisticRegression()"],
     ),
     "code that does not parse": (_code("def build(:\n    pass\n"), 4, ["SyntaxError", "mine.py:1"]),
     "code that raises when imported": (_code("x = {}['a']\n"), 4, ["KeyError", "mine.py:1: x = {}['a']"]),
@@ -514,11 +514,11 @@ MISTAKES: dict[str, tuple[Callable[[Path], None], int, list[str]]] = {
     "no rows": (_data(lambda t: t.head(0)), 4, ["has a header but no rows"]),
     "a column all null": (_data(lambda t: t.assign(noise=None)), 1, ["expect_column_values_to_not_be_null", "noise"]),
     "a column of text now": (_data(lambda t: t.assign(noise="a")), 1, ["noise"]),
-    "one class now": (_data(lambda t: t.assign(y="yes")), 4, ["one class only: 'yes'"]),
+    "one class now": (_data(lambda t: t.assign(y="yes")), 4, ["only one class: 'yes'"]),
     "three classes now": (
         lambda r: (_no_suite(r), _data(lambda t: t.assign(y=["perhaps", *t["y"][1:]]))(r))[0],
         4,
-        ["target 'y' has 3 values, and a binary task takes two: 'no', 'perhaps', 'yes'", "hint: ", "task: multiclass"],
+        ["target 'y' has 3 values, and a binary task has two: 'no', 'perhaps', 'yes'", "hint: ", "task: multiclass"],
     ),
     "words for the target of a regression": (
         lambda r: (

@@ -425,7 +425,7 @@ def test_a_wrong_section(tmp_path: Path, glue: Glue, ci: dict[str, Any], said: s
 def test_data_that_no_job_would_find(tmp_path: Path, glue: Glue) -> None:
     root = project(tmp_path / "p", {}, remote=False)
     subprocess.run(["git", "init", "-q", "."], cwd=root, check=True)
-    assert "git does not have t.csv" in glue("ci", cwd=root, code=2).stderr
+    assert "t.csv is not in git" in glue("ci", cwd=root, code=2).stderr
 
 
 def test_outside_git(tmp_path: Path, glue: Glue) -> None:

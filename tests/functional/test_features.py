@@ -181,7 +181,7 @@ REFUSED: dict[str, tuple[Callable[[Path], None], int, str]] = {
     "a transform that no view reads": (
         lambda root: (with_transform(root), edit(root / CONFIG, ('    - "spent:before"\n', "")))[0],
         2,
-        "features.transform: no view of features.use reads a table that it makes",
+        "features.transform: no view of features.use reads a table that it returns",
     ),
     "a transform of mixed values": (
         transformed('by.cumsum() - events["amount"]', '[1, "x"] * (len(events) // 2)'),
@@ -458,7 +458,7 @@ def online_stores() -> dict[str, tuple[str, str]]:
 def test_another_offline_store_is_told_not_to_say_when_a_value_was_known(
     project: Path, inside: Callable[..., Ran], caplog: pytest.LogCaptureFixture
 ) -> None:
-    said = "warning: offline store duckdb does not say when a value that it joins was known"
+    said = "warning: offline store duckdb does not return when a joined value was known"
     edit(project / DEFINITIONS, ("timedelta(days=20)", "timedelta(0)"))  # Feast's own takes no TTL of days and seconds
     code, _, err = inside("run", "--until", "featurize", cwd=project)
     assert code == 0 and "offline store" not in caplog.text, err
@@ -565,7 +565,7 @@ def test_a_single_table_of_entities_in_time(tmp_path: Path, inside: Callable[...
     # two rows of a customer at one moment: the columns are the row's, not the customer's
     pd.concat([events, events.head(1).assign(amount=3.5)]).to_csv(tmp_path / "t.csv", index=False)
     code, _, err = inside("init", "q", *words, cwd=tmp_path)
-    assert "no Feast repository is written: rows of t.csv share customer_id and at" in err
+    assert "wrote no Feast repository:  rows of t.csv share customer_id and at" in err
     assert configs.load(tmp_path / "q").features.use == []
 
 

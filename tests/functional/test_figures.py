@@ -166,7 +166,7 @@ CASES: dict[str, tuple[Callable[..., str], list[str]]] = {
         [
             "the intervals are from 100 bootstrap samples of 5,000 rows, scaled to all rows",
             r"at 90% confidence \(1,000 bootstrap samples of 5,000 of the 6,000 rows\)",
-            r"about [\d,]+ of the 6,000 rows of the holdout are training rows too, judged by \d+ of [\d,]+ that are",
+            r"about [\d,]+ of the 6,000 rows of the holdout are also training rows, estimated from \d+ of [\d,]+ rows",
         ],
     ),
     "the evaluation's report": (
@@ -200,7 +200,9 @@ CASES: dict[str, tuple[Callable[..., str], list[str]]] = {
         ],
     ),
 }
-PARTLY = r"[\d,]+ of (the |its )?[\d,]+ (rows|values|classes)(?! of the holdout are training rows)|narrowed|about \d"
+PARTLY = (
+    r"[\d,]+ of (the |its )?[\d,]+ (rows|values|classes)(?! of the holdout are also training rows)|narrowed|about \d"
+)
 
 
 @pytest.mark.parametrize("name", CASES)

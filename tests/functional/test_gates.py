@@ -124,7 +124,7 @@ def test_a_metric_that_is_not_defined_meets_no_threshold(tmp_path: Path, inside:
     code, out, err = inside("run", *CHEAP, cwd=tmp_path / "p")
     assert code == 1, err
     assert "refused: roc_auc is undefined on this holdout, so threshold min" in out
-    assert "warning: roc_auc not defined: the holdout has no row where y is 'yes'" in err
+    assert "warning: roc_auc is undefined: the holdout has no row in which y is 'yes'" in err
     assert "there is no champion" in out
 
 

@@ -114,7 +114,7 @@ def test_an_existing_repository_keeps_what_it_has(tmp_path: Path, glue: Glue) ->
     before = everything(tmp_path)
     done = glue("init", "--data", "data/t.csv", "--target", "target: no", cwd=tmp_path)
     assert "kept README.md" in done.stderr
-    assert "kept .gitignore; it should have: /artifacts/" in done.stderr
+    assert "kept .gitignore; add to it: /artifacts/" in done.stderr
     after = everything(tmp_path)
     assert {k: after[k] for k in before if not k.startswith(".git/")} == {
         k: v for k, v in before.items() if not k.startswith(".git/")
@@ -178,7 +178,7 @@ def test_the_parts_of_a_date_split_by_time(tmp_path: Path, glue: Glue) -> None:
         (["--data", "t.csv", "--target", "churn", "--entity", "whom"], 2, "--entity whom: no such column"),
         (["--data", "t.csv", "--target", "churn", "--timestamp", "year,month"], 2, "--timestamp year: no such"),
         (["--data", "t.csv", "--target", "churn", "--template", "fraud"], 2, "brings its own table"),
-        (["--data", "t.csv", "--target", "one"], 4, "there is nothing to tell apart"),
+        (["--data", "t.csv", "--target", "one"], 4, "at least two are needed"),
         (["--data", "t.csv", "--target", "a", "--task", "binary"], 2, "'a' of t.csv has 30 values: 0, 1, 2, 3, 4, …"),
         (["--data", "t.csv", "--target", "b", "--task", "regression"], 2, "holds string, not numbers: 'x', 'y', 'z'"),
         (["--data", "empty.csv", "--target", "churn"], 4, "is empty"),

@@ -159,7 +159,12 @@ def unwilling() -> Iterator[str]:
 LITERAL = "postgresql://me:s3cret@db/shop"
 UNSET = ["--url", "${SHOP_URL}"]
 REFUSED: dict[str, tuple[list[str], int, str, str]] = {  # what else is given, and code, problem and hint
-    "no rows": (["--query", "select * from orders where id < 0"], 4, "--query: the query gives no rows", "right data"),
+    "no rows": (
+        ["--query", "select * from orders where id < 0"],
+        4,
+        "--query: the query returns no rows",
+        "check the database",
+    ),
     "a typing error": (["--query", "selct 1"], 4, "--query: duckdb: ParserException: .*syntax error", "one SELECT"),
     "no such table": (["--query", "select * from oders"], 4, "oders does not exist", "one SELECT"),
     "two statements": (["--query", "select 1; select 2"], 4, "the query is not a single SELECT", "COPY, INSERT"),

@@ -241,7 +241,7 @@ def test_two_at_once(project: Path, glue: Glue) -> None:
 
     with FileLock(project / ".glue/monitor.lock"):
         done = glue("monitor", *SINCE, cwd=project, code=4)
-    assert "another glue monitor is at work in this project" in done.stderr
+    assert "another glue monitor is running in this project" in done.stderr
 
 
 def test_usage(project: Path, glue: Glue) -> None:

@@ -45,7 +45,7 @@ def test_own_code_from_the_check_to_a_folder_that_serves_it(penguins: Path, glue
     (penguins / "steps.py").write_text(STEPS)
     (penguins / "model.py").write_text(MODEL)
     refused = glue("run", cwd=penguins, code=2).stderr
-    assert "train.estimator: holds steps.Clip, whose code would run wherever the model is loaded" in refused
+    assert "train.estimator: contains steps.Clip, whose code would run wherever the model is loaded" in refused
     assert "hint: package: {trust: [steps.Clip]}" in refused
 
     edit(penguins / "glue.yaml", "trust: []", "trust: [steps.Clip]")

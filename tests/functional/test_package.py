@@ -128,7 +128,7 @@ def test_what_is_not_safe_is_not_served(packed: Path, tmp_path: Path) -> None:
 def test_a_folder_of_the_users_is_not_overwritten(project: Path, packed: Path, glue: Glue) -> None:
     home = project
     (home / "mine").mkdir()
-    assert "not a package of glue's" in glue("package", "mine", cwd=home, code=2).stderr
+    assert "was not written by glue package" in glue("package", "mine", cwd=home, code=2).stderr
     assert "has no such version" in glue("package", "other", "--version", "9", cwd=home, code=2).stderr
     assert not (home / "other").exists() and not list(home.glob(".glue-package-*"))
     shutil.copytree(packed, home / "serving")
@@ -143,7 +143,7 @@ def test_a_folder_of_the_users_is_not_overwritten(project: Path, packed: Path, g
     text = schema.read_text()
     schema.write_text(f"{text} ")
     said = glue("package", "serving", cwd=home, code=2).stderr
-    assert f"{schema}: is not as glue package wrote it" in said and schema.read_text() == f"{text} "
+    assert f"{schema}: was changed since glue package wrote it" in said and schema.read_text() == f"{text} "
     schema.unlink()
     glue("package", "serving", cwd=home)  # one of glue's own is made anew
     assert schema.read_text() == text
@@ -155,7 +155,7 @@ def test_a_folder_of_the_users_is_not_overwritten(project: Path, packed: Path, g
     kept.write_text(kept.read_text().replace("replicas: 2", "replicas: 3"))
     assert "serving/deploy/kubernetes.yml: both sides" in glue("package", "serving", cwd=home, code=1).stderr
     assert "<<<<<<< yours\n" in manifest.read_text()
-    assert "both sides of a merge" in glue("package", "serving", cwd=home, code=1).stderr
+    assert "contains an unresolved conflict" in glue("package", "serving", cwd=home, code=1).stderr
 
 
 def test_git_keeps_the_edits_and_not_what_is_built(project: Path, tmp_path: Path, glue: Glue) -> None:

@@ -85,14 +85,17 @@ def test_what_is_written_takes_the_place_of_nothing_that_the_project_has(ran_pen
     for out in ("data/raw/penguins.csv", "artifacts/split/test.parquet", ".glue/x.csv", "mlartifacts/x.csv"):
         before = (ran_penguins / out).read_bytes() if (ran_penguins / out).is_file() else None
         said = glue("predict", "../penguins.csv", out, cwd=ran_penguins, code=2).stderr
-        assert said.startswith(f"error: {out}: is the project's own, which stays as it is\n")
+        assert said.startswith(f"error: {out}: belongs to the project, and is not overwritten\n")
         assert ((ran_penguins / out).read_bytes() if (ran_penguins / out).is_file() else None) == before
     who = ["git", "-c", "user.name=a", "-c", "user.email=a@b"]
     subprocess.run([*who, "commit", "-qm", "all", "--allow-empty"], cwd=ran_penguins, check=True)
     for out in ("glue.yaml", "data/raw/penguins.csv", "mlflow.db"):
         before = (ran_penguins / out).read_bytes()
         for more in ([], ["--pr", "--base", "HEAD"]):
-            assert f"error: {out}: is the" in glue("report", *more, "--output", out, cwd=ran_penguins, code=2).stderr
+            assert (
+                f"error: {out}: belongs to the project"
+                in glue("report", *more, "--output", out, cwd=ran_penguins, code=2).stderr
+            )
         assert (ran_penguins / out).read_bytes() == before
     glue("predict", "../penguins.csv", "data/raw/scored.csv", cwd=ran_penguins)
     glue("predict", "../penguins.csv", "data/raw/scored.csv", cwd=ran_penguins)  # its own it may write again

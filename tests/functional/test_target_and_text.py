@@ -26,9 +26,9 @@ def homes() -> pd.DataFrame:
 def test_a_log_target_and_words_are_decided_told_served_and_refused(tmp_path: Path, glue: Glue) -> None:
     homes().to_csv(tmp_path / "homes.csv", index=False)
     told = glue("init", "plain", "--data", "homes.csv", "--target", "price", "--no-text", "--dry-run", cwd=tmp_path)
-    assert "left out 'about': free text; its words can be learned from: features.text" in told.stderr
+    assert "left out 'about': free text; list it in features.text to learn from its words" in told.stderr
     told = glue("init", "homes", "--data", "homes.csv", "--target", "price", cwd=tmp_path)
-    assert "'about': free text, of which the words are learned from; --no-text leaves it out" in told.stderr
+    assert "'about': free text, whose words are features; --no-text leaves it out" in told.stderr
     root = tmp_path / "homes"
     assert "  text:\n    - about\n" in (root / "glue.yaml").read_text()
     sets = ["train.estimator=sklearn.linear_model.LinearRegression", "train.params={}", "train.target=auto"]
@@ -58,4 +58,4 @@ def test_a_log_target_and_words_are_decided_told_served_and_refused(tmp_path: Pa
     assert abs(np.log(scored.prediction / scored.price)).mean() < 0.6 and scored.prediction.max() > 100
 
     wrong = glue("run", "--set", "train.estimator=sklearn.linear_model.PoissonRegressor", cwd=root, code=2)
-    assert "train.target: PoissonRegressor takes the logarithm itself" in wrong.stderr
+    assert "train.target: PoissonRegressor already takes the logarithm" in wrong.stderr

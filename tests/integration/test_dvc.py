@@ -90,7 +90,7 @@ BROKEN = {  # what was done to a project that ran: what is told, and what to typ
     "dvc.lock, noise": ("dvc.lock", b"\xfc\x80\x00", "dvc.lock: ", "rm dvc.lock; glue run"),
     "dvc.yaml, misspelt": ("dvc.yaml", b"stagess: {}\n", "dvc.yaml stagess: ", "did you mean 'stages'?"),
     "dvc.yaml, a list": ("dvc.yaml", b"- 1\n", "dvc.yaml: is not a mapping", "git checkout dvc.yaml"),
-    "dvc.yaml, no section": ("dvc.yaml", b"stages: {mine: x}\n", "dvc.yaml stages: should be", "git checkout dvc.yaml"),
+    "dvc.yaml, no section": ("dvc.yaml", b"stages: {mine: x}\n", "dvc.yaml stages: must be", "git checkout dvc.yaml"),
     "dvc.yaml, noise": ("dvc.yaml", b"\xfc\x80\x00", "dvc.yaml: is not YAML", "git checkout dvc.yaml"),
     "a table's": ("data/raw/penguins.csv.dvc", b"- 1\n", "penguins.csv.dvc: ", "dvc add data/raw/penguins.csv"),
     "DVC's config": (".dvc/config", b"\xfc\x80\x00", ".dvc/config: ", "git checkout .dvc/config"),

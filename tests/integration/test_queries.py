@@ -286,7 +286,7 @@ def test_it_is_read_once_and_when_asked(project: Path, schema: str, glue: Glue) 
     config = project / "glue.yaml"
     config.write_text(config.read_text().replace("id < 1000", "id < 50"))
     repro = subprocess.run(["dvc", "repro", "ingest"], cwd=project, capture_output=True, text=True, check=False)
-    assert repro.returncode and "does not hold the rows of data.sources.orders.query" in repro.stderr
+    assert repro.returncode and "does not have the rows of the current data.sources.orders.query" in repro.stderr
     status = glue("status", cwd=project).stdout.splitlines()
     assert status[0].startswith("query        changed: data/raw/orders.parquet does not hold the rows of")
     assert status[1].startswith("ingest       changed: data.sources.orders.query")
@@ -314,7 +314,7 @@ def test_where_it_fails_all_is_as_before(
 
     before = state()
     cases: list[tuple[Callable[[], None], str, int]] = [
-        (lambda: config.write_text(text.replace("id < 1000", "false")), "orders: the query gives no rows", 4),
+        (lambda: config.write_text(text.replace("id < 1000", "false")), "orders: the query returns no rows", 4),
         (lambda: config.write_text(text.replace("id < 1000", "id < 'x'")), "invalid input syntax", 4),
         (lambda: monkeypatch.delenv("SHOP_URL"), "variable SHOP_URL is not set", 2),
         (lambda: monkeypatch.setenv("SHOP_URL", "postgresql://me:s3cret@127.0.0.1:1/x"), "Connection refused", 4),
@@ -335,7 +335,7 @@ def test_what_glue_yaml_may_say(project: Path, glue: Glue) -> None:
     pq.write_table(pa.table({"a": [1]}), mine)
     content = mine.read_bytes()
     done = glue("run", "--until", "ingest", cwd=project, code=4)
-    assert "is there already, and no query made it" in done.stderr and mine.read_bytes() == content
+    assert "already exists, and was not written by a query" in done.stderr and mine.read_bytes() == content
     url = '"${SHOP_URL}"'
     for change, said in {
         (url, '"postgresql://me:s3cret@db/shop"'): "data.sources.orders.url: contains a password",

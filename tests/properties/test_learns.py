@@ -61,7 +61,7 @@ def test_no_row_is_judged_on_that_was_trained_on(sizes: list[int], by: str, size
                 train, test = sides(root, rows, made, bounds, by, size)
             except DataError as error:
                 if number and min(sizes[:number]) < 2 * MIN_FRESH_ROWS:
-                    assert "too few to train on some of them and to judge by the others" in error.message
+                    assert "too few to train on some of them and evaluate on the others" in error.message
                 else:
                     assert by == "entity" or number == 0, error.message
                 return

@@ -170,7 +170,7 @@ def test_features_are_joined_in_pieces(delay: str, tmp_path: Path, monkeypatch: 
     assert made() == whole
     few = Config.model_validate(values | {"features": values["features"] | {"unmatched": 0.01}})
     missing = tables.read_parquet(tmp_path / layout.JOINED, ["balance"]).column(0).null_count
-    with pytest.raises(CheckFailed, match=rf"told has nothing for {missing / 600:.1%} of the label rows"):
+    with pytest.raises(CheckFailed, match=rf"told has no row for {missing / 600:.1%} of the label rows"):
         featurize(few, tmp_path)
 
 

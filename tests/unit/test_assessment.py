@@ -117,11 +117,16 @@ def test_one_thing_shows_one_capability(tmp_path: Path, shows: str, name: str, t
         ("tracking", "examples/a.py", "import mlflow\nmlflow.autolog()\n", "only in an example"),
         ("training", "demo_model.py", FIT, "only in an example"),
         ("training", "a.ipynb", notebook("print 'python 2'", FIT), "only in a notebook"),
-        ("container", ".devcontainer/Dockerfile", "FROM python\nCMD bash\n", "an image to work in"),
+        ("container", ".devcontainer/Dockerfile", "FROM python\nCMD bash\n", "a development image"),
         ("container", "setup/Dockerfile", "FROM python\nCOPY ci.yml /\n", "an image that starts nothing"),
         ("pins", "requirements.txt", "a==1.0\nb\nc>=2\n", "1 of 3 packages are pinned"),
         ("gate", "src/evaluate_model.py", f"# {'long' * 60}\nassert auc > 0.8\n", "by its name"),
-        ("retraining", "dag.py", "from airflow import DAG\nDAG('weather', schedule='@daily')\n", "a schedule, not"),
+        (
+            "retraining",
+            "dag.py",
+            "from airflow import DAG\nDAG('weather', schedule='@daily')\n",
+            "a schedule, perhaps not",
+        ),
     ],
 )
 def test_what_is_only_a_hint_says_why(tmp_path: Path, hinted: str, name: str, text: str, why: str) -> None:

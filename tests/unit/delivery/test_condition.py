@@ -40,7 +40,7 @@ def test_expectations_that_are_warnings_are_counted(
 
 
 def test_a_leak_is_told_and_refused_where_the_config_says_so() -> None:
-    told: Any = {"leaks": ["column 'x' alone tells the target", "b", "c", "d"]}
+    told: Any = {"leaks": ["column 'x' alone determines the target", "b", "c", "d"]}
     assert of_leaks({}, "refuse")["holds"] is None  # type: ignore[typeddict-item]
     assert of_leaks({"leaks": []}, "refuse")["holds"] is True  # type: ignore[typeddict-item]
     assert of_leaks(told, "accept")["holds"] is None and "{leak: refuse}" in of_leaks(told, "accept")["detail"]

@@ -60,7 +60,7 @@ def test_a_version_that_is_the_champion_again_is_known_by_its_bundle() -> None:
             {"column_list": ["a", "b"]},
             False,
             "no column 'b'",
-            "t: columns 'a', 'b' could not be held against expect_it: no column 'b'",
+            "t: columns 'a', 'b' could not be checked against expect_it: no column 'b'",
         ),
         (
             {"column": "n", "value_set": list(range(12))},

@@ -85,8 +85,8 @@ def test_inside_of_a_search_too(inner: Any) -> None:
     ("given", "said"),
     [
         ({"agee": 1}, "no feature 'agee' (did you mean 'age'?)"),
-        ({"town": 1}, "'town' is a category, and only a number rises or falls"),
-        ({"age": 2}, "of 'age' it is 2, and should be 1 (rises), -1 (falls) or 0"),
+        ({"town": 1}, "'town' is a category, and only a number can rise or fall"),
+        ({"age": 2}, "'age' must be 1 (rises), -1 (falls) or 0, not 2"),
     ],
 )
 def test_a_constraint_that_cannot_be_is_told_before_the_fit(given: Any, said: str) -> None:

@@ -53,9 +53,15 @@ def test_a_heavy_class_is_said_more_often(path: str, labels: list[Any]) -> None:
 @pytest.mark.parametrize(
     ("path", "params", "labels", "said", "hint"),
     [
-        ("xgboost.XGBClassifier", {"class_weight": "balanced"}, [0, 1], "XGBClassifier does not know", "scale_pos_we"),
-        ("xgboost.XGBClassifier", {"class_weight": {0: 2}}, [0, 1, 2], "XGBClassifier does not know it", "weight: COL"),
-        ("lightgbm.LGBMClassifier", {"class_weights": [1, 2]}, [0, 1], "LGBMClassifier does not", "class_weight: bal"),
+        ("xgboost.XGBClassifier", {"class_weight": "balanced"}, [0, 1], "XGBClassifier ignores it", "scale_pos_we"),
+        ("xgboost.XGBClassifier", {"class_weight": {0: 2}}, [0, 1, 2], "XGBClassifier ignores it", "weight: COL"),
+        (
+            "lightgbm.LGBMClassifier",
+            {"class_weights": [1, 2]},
+            [0, 1],
+            "LGBMClassifier ignores it",
+            "class_weight: bal",
+        ),
         (
             "sklearn.linear_model.LogisticRegression",
             {"class_weight": {"no": 1, "yess": 2}},

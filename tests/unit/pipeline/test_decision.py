@@ -91,7 +91,9 @@ def test_recall_at_a_precision_and_precision_at_a_recall(root: Path) -> None:
     assert recall_score(truth, share >= found.threshold) == pytest.approx(max(fit))
     found = chosen(root, {"by": "precision", "min_recall": 0.6})
     assert found.threshold is not None and recall_score(truth, share >= found.threshold) >= 0.6
-    with pytest.raises(CheckFailed, match=r"of at least 0\.99 and a recall of at least 0\.9 on .* rows: none has both"):
+    with pytest.raises(
+        CheckFailed, match=r"of at least 0\.99 and a recall of at least 0\.9 on .* rows: no threshold reaches both"
+    ):
         chosen(root, {"by": "recall", "min_precision": 0.99, "min_recall": 0.9})
 
 
@@ -130,11 +132,11 @@ def test_a_task_that_is_inferred_is_refused_a_threshold_before_the_fit(tmp_path:
 
 
 def test_what_does_not_depend_on_a_threshold_chooses_none(root: Path) -> None:
-    with pytest.raises(ConfigError, match=r"evaluate\.decision_threshold\.by: 'roc_auc' takes the probabilities"):
+    with pytest.raises(ConfigError, match=r"evaluate\.decision_threshold\.by: 'roc_auc' uses the probabilities"):
         chosen(root, {"by": "roc_auc"})
     with pytest.raises(ConfigError, match=r"evaluate\.decision_threshold\.by: 'rmse' is not a metric of a binary task"):
         chosen(root, {"by": "rmse"})
-    with pytest.raises(StageError, match="gives no probabilities"):
+    with pytest.raises(StageError, match="returns no probabilities"):
         with_decision(config({"decision_threshold": {"by": "f1"}}), root, SCHEMA, object())
     assert with_decision(config({}), root, SCHEMA, object()) is SCHEMA
 
@@ -156,9 +158,9 @@ def test_of_equal_values_the_highest_threshold_is_taken_and_no_value_is_none() -
     probability = np.column_stack([1 - score, score])
     always, never = metrics.Metric(lambda y, p, q: 1.0), metrics.Metric(lambda y, p, q: float("nan"))
     assert best(always, truth, probability, ChosenThreshold(by="x")) == pytest.approx(0.9)
-    with pytest.raises(CheckFailed, match=r"no threshold has recall at .*: the most is a precision of 0\.5000$"):
+    with pytest.raises(CheckFailed, match=r"no threshold has recall at .*: the highest precision is 0\.5000$"):
         best(always, truth, probability[:, ::-1] * 0.9, ChosenThreshold(by="recall", min_precision=0.99))
-    with pytest.raises(CheckFailed, match="no threshold has x on the training rows: x has no value"):
+    with pytest.raises(CheckFailed, match="no threshold has x on the training rows: x is undefined"):
         best(never, truth, probability, ChosenThreshold(by="x"))
     least = metrics.Metric(lambda y, p, q: float(p.sum()), higher_is_better=False)
     assert best(least, truth, probability, ChosenThreshold(by="x")) == pytest.approx(0.9)

@@ -18,7 +18,7 @@ from mlops_glue.adapters import skops
 from mlops_glue.config import Config
 from mlops_glue.errors import ConfigError, DataError
 from mlops_glue.pipeline import early_stopping, fitting
-from mlops_glue.pipeline.fitting import Beside
+from mlops_glue.pipeline.fitting import FitContext
 from mlops_glue.pipeline.train import build, chosen, fitted
 from mlops_glue.schema import Column, Schema
 
@@ -60,14 +60,14 @@ def test_it_stops_and_is_kept(path: str, labels: tuple[Any, Any], weight: str | 
     frame, target, own, schema = rows(labels)
     train = {"estimator": path, "params": QUIET[path] | {"n_estimators": MOST}, "weight": weight}
     settings = config(train | {"early_stopping": {"rounds": 10, "share": 0.2}})
-    found, _ = fitted(build(settings, schema, frame), frame, target, classes=True, beside=Beside(settings, own))
+    found, _ = fitted(build(settings, schema, frame), frame, target, classes=True, context=FitContext(settings, own))
     model = chosen(found)
     assert 0 < rounds_of(model) < 100
     assert set(model.predict(frame)) == set(labels)
     skops.save(model, tmp_path / "m.skops")
     kept = skops.load(tmp_path / "m.skops")
     np.testing.assert_array_equal(kept.predict_proba(frame), model.predict_proba(frame))
-    again, _ = fitted(model, frame.iloc[50:], target[50:], classes=True, beside=Beside(settings, own))
+    again, _ = fitted(model, frame.iloc[50:], target[50:], classes=True, context=FitContext(settings, own))
     assert rounds_of(again) < 100
 
 
@@ -75,7 +75,7 @@ def test_the_rows_apart_are_neither_fitted_on_nor_prepared_by() -> None:
     frame, target, own, schema = rows((0, 1))
     settings = config({"estimator": XGBOOST, "early_stopping": {"share": 0.2}}, "time")
     frame.loc[ROWS - 10 :, "town"] = "Kiel"
-    model, _ = fitted(build(settings, schema, frame), frame, target, classes=True, beside=Beside(settings, own))
+    model, _ = fitted(build(settings, schema, frame), frame, target, classes=True, context=FitContext(settings, own))
     encoder = model.steps[0][1].named_transformers_["category"]
     assert encoder.categories_[0].tolist() == ["Bonn", "Ulm"]
 
@@ -98,7 +98,7 @@ def test_rows_are_set_apart_as_the_holdout_is(by: str) -> None:
 
 def test_too_few_entities_are_told() -> None:
     own = pa.table({layout.ROW: np.arange(9), layout.ENTITY_COLUMN: ["one"] * 9})
-    with pytest.raises(DataError, match="the 9 rows for training have too few entities to set some apart"):
+    with pytest.raises(DataError, match="the 9 rows for training have too few entities to set some aside"):
         early_stopping.rows_apart(config({"early_stopping": {}}, "entity"), own, np.zeros(9), classes=False)
 
 
@@ -111,7 +111,7 @@ def test_too_few_entities_are_told() -> None:
             "params: {early_stopping: true, n_iter_no_change: 50, validation_fraction: 0.1}",
         ),
         (make_pipeline(RandomForestClassifier()), "early_stopping: fit of RandomForestClassifier takes no", "LightGBM"),
-        (GridSearchCV(XGBClassifier(), {}), "early_stopping: GridSearchCV hands no rows to see it by", "glue tune"),
+        (GridSearchCV(XGBClassifier(), {}), "early_stopping: GridSearchCV passes no validation rows", "glue tune"),
     ],
 )
 def test_what_cannot_be_stopped_is_refused(model: Any, said: str, hint: str) -> None:
@@ -122,6 +122,8 @@ def test_what_cannot_be_stopped_is_refused(model: Any, said: str, hint: str) -> 
 
 
 def test_rounds_without_rows_are_told_before_the_fit() -> None:
-    with pytest.raises(ConfigError, match=r"train\.params\.early_stopping_rounds: XGBClassifier has no rows") as caught:
+    with pytest.raises(
+        ConfigError, match=r"train\.params\.early_stopping_rounds: XGBClassifier has no validation rows"
+    ) as caught:
         fitting.check(config({"params": {"early_stopping_rounds": 7}}), XGBClassifier(early_stopping_rounds=7))
-    assert caught.value.hint == "instead of it, train: {early_stopping: {rounds: 7}}"
+    assert caught.value.hint == "instead, set train: {early_stopping: {rounds: 7}}"

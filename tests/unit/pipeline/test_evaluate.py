@@ -227,7 +227,7 @@ def test_rows_that_are_in_both_sides_are_warned_of(
     run(config, tmp_path)
     report = report_of(tmp_path)
     wanted = (
-        "9 of the 100 rows of the holdout are training rows too: drop the duplicates, or split: {by: entity} "
+        "9 of the 100 rows of the holdout are also training rows: drop the duplicates, or use split: {by: entity} "
         "with data.sources.t.entity"
     )
     assert report["warnings"] == ([wanted] if rows and by == "random" else [])
@@ -244,8 +244,8 @@ def test_where_there_is_an_entity_the_way_out_is_to_split_by_it(tmp_path: Path, 
     tables.write_parquet(tmp_path / layout.TEST, many)
     run(config, tmp_path)
     (said,) = report_of(tmp_path)["warnings"]
-    assert said.startswith("4,000 of the 4,000 rows of the holdout are training rows too") or "judged by" in said
-    assert said.endswith(": drop the duplicates, or split: {by: entity}")
+    assert said.startswith("4,000 of the 4,000 rows of the holdout are also training rows") or "estimated from" in said
+    assert said.endswith(": drop the duplicates, or use split: {by: entity}")
 
 
 @pytest.mark.parametrize("straight", [True, False])
@@ -267,8 +267,8 @@ def test_a_column_with_the_order_of_the_target_is_told_where_the_score_is_nearly
     run(config, tmp_path)
     report = report_of(tmp_path)
     (said,) = report["warnings"]
-    told = "is a linear copy of the target" if straight else "has the order of the target without a mistake"
-    assert said == f"column 'a' {told}: is it known before the target is? else features.exclude"
+    told = "is a linear copy of the target" if straight else "has exactly the order of the target"
+    assert said == f"column 'a' {told}: is it known before the target? if not, features.exclude"
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass"])
@@ -280,8 +280,8 @@ def test_a_model_without_probabilities_is_taken_for_certain_and_that_is_said(
     report = report_of(tmp_path)
     unsure = "roc_auc, average_precision, log_loss, brier" if task == "binary" else "log_loss, roc_auc_ovr"
     assert report["estimator"] == "sklearn.svm.LinearSVC" and report["warnings"][0] == (
-        f"LinearSVC gives no probabilities: {unsure} take each label for certain; "
-        f"promote: {{metric: {'f1' if task == 'binary' else 'accuracy'}}} takes the labels alone"
+        f"LinearSVC returns no probabilities: {unsure} treat each label as certain; "
+        f"promote: {{metric: {'f1' if task == 'binary' else 'accuracy'}}} needs only labels"
     )
     assert undrawn == ["Confusion", "Permutation", "Contributions"]
     (tmp_path / "n").mkdir()
@@ -353,7 +353,7 @@ def test_costs_are_measured_and_drawn_and_a_choice_is_told(tmp_path: Path, undra
     assert report_of(tmp_path)["decision"] == before  # the holdout has no part in it
 
 
-@pytest.mark.parametrize(("threshold", "way_out"), [(None, "{by: f1}}"), (0.001, "decision_threshold decides so")])
+@pytest.mark.parametrize(("threshold", "way_out"), [(None, "{by: f1}}"), (0.001, "decision_threshold causes this")])
 def test_a_model_that_says_one_class_alone_is_told(
     tmp_path: Path, undrawn: list[str], threshold: float | None, way_out: str
 ) -> None:
@@ -362,8 +362,10 @@ def test_a_model_that_says_one_class_alone_is_told(
     run(written(tmp_path, "binary", always, evaluate=evaluate), tmp_path)
     said = report_of(tmp_path)["warnings"]
     label = "yes" if threshold is None else "no"
-    (told,) = (line for line in said if line.startswith(f"the model says y '{label}' of every row of the holdout, and"))
-    assert told.endswith(way_out) and " of 100 are otherwise" in told
+    (told,) = (
+        line for line in said if line.startswith(f"the model predicts y '{label}' for every row of the holdout, but")
+    )
+    assert told.endswith(way_out) and " of 100 have another class" in told
 
 
 @pytest.mark.parametrize(
@@ -371,7 +373,7 @@ def test_a_model_that_says_one_class_alone_is_told(
     [
         ("regression", Ridge(), "glue.yaml evaluate.decision_threshold: 'y' is the target of a regression task"),
         ("multiclass", LogisticRegression(), "glue.yaml evaluate.decision_threshold: 'y' is the target of a multi"),
-        ("binary", LinearSVC(), "LinearSVC gives no probabilities, and evaluate.decision_threshold decides by them"),
+        ("binary", LinearSVC(), "LinearSVC returns no probabilities, which evaluate.decision_threshold needs"),
     ],
 )
 def test_where_there_is_nothing_to_decide_by_a_threshold_is_refused(
@@ -468,11 +470,11 @@ def test_what_a_model_says_in_the_form_that_metrics_take() -> None:
     assert value.tolist() == ["a", "b", "b"] and nothing is None
     with pytest.raises(StageError) as refused:
         outcome(Certain(), Schema("binary", "y", [], ["a", "c"]), rows)
-    assert refused.value.message == "Certain predicts 'b', which is none of the target's classes"
-    assert refused.value.hint == "train.estimator: a classifier, whose predict gives labels"
+    assert refused.value.message == "Certain predicts 'b', which is not one of the target's classes"
+    assert refused.value.hint == "use a classifier as train.estimator, whose predict returns labels"
 
 
 def test_what_predicts_no_class_is_told() -> None:
     model = DummyRegressor().fit(np.zeros((4, 1)), [0, 0, 0, 1])
-    with pytest.raises(StageError, match=r"DummyRegressor predicts 0\.25, which is none of the target's classes"):
+    with pytest.raises(StageError, match=r"DummyRegressor predicts 0\.25, which is not one of the target's classes"):
         outcome(model, Schema("binary", "y", [], [0, 1]), np.zeros((2, 1)))

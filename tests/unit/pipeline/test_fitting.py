@@ -36,7 +36,7 @@ from mlops_glue import layout
 from mlops_glue.config import Config
 from mlops_glue.errors import ConfigError, DataError
 from mlops_glue.pipeline import fitting
-from mlops_glue.pipeline.fitting import Beside
+from mlops_glue.pipeline.fitting import FitContext
 from mlops_glue.pipeline.train import build, chosen, fitted
 from mlops_glue.schema import Column, Schema
 
@@ -55,8 +55,8 @@ def rows(labels: tuple[Any, Any] = (0, 1)) -> tuple[pd.DataFrame, Any]:
     return frame, np.array(labels)[(frame["a"] + 2 * rng.normal(size=ROWS) > 0).to_numpy().astype(int)]
 
 
-def weighted(weight: Any) -> Beside:
-    return Beside(config({"weight": "w"}), pa.table({layout.WEIGHT_COLUMN: np.asarray(weight, float)}))
+def weighted(weight: Any) -> FitContext:
+    return FitContext(config({"weight": "w"}), pa.table({layout.WEIGHT_COLUMN: np.asarray(weight, float)}))
 
 
 SEARCH = GridSearchCV(DecisionTreeClassifier(random_state=0), {"max_depth": [2]}, cv=2)
@@ -90,8 +90,8 @@ REFUSED = {
         GridSearchCV(make_pipeline(LogisticRegression()), [{"logisticregression": [KNeighborsClassifier()]}]),
         TransformedTargetRegressor(KNeighborsClassifier()),
     ],
-    "AdaBoostClassifier hands no weights to the steps of a Pipeline in it": [AdaBoostClassifier(PIPE)],
-    "VotingClassifier hands no weights to the steps of a Pipeline in it": [
+    "AdaBoostClassifier passes no weights to the steps of the Pipeline in it": [AdaBoostClassifier(PIPE)],
+    "VotingClassifier passes no weights to the steps of the Pipeline in it": [
         VotingClassifier([("a", make_pipeline(AdaBoostClassifier()))]),
         VotingClassifier([("a", make_pipeline(LogisticRegressionCV()))]),
     ],
@@ -108,7 +108,7 @@ def test_weights_reach_the_estimator(model: Any, labels: tuple[Any, Any]) -> Non
     agrees = (frame["a"] > 0) == (target == labels[1])
     clear = frame[frame["a"].abs() > 0.5]
     for heavy, (low, high) in ((agrees, labels), (~agrees, labels[::-1])):
-        found, _ = fitted(clone(model), frame, target, classes=True, beside=weighted(np.where(heavy, 1.0, 1e-6)))
+        found, _ = fitted(clone(model), frame, target, classes=True, context=weighted(np.where(heavy, 1.0, 1e-6)))
         assert (chosen(found).predict(clear) == np.where(clear["a"] > 0, high, low)).mean() > 0.8
 
 
@@ -131,7 +131,7 @@ def test_what_brings_weights_into_pipelines_is_not_kept() -> None:
     """skops cannot save it, and the scores of a search are as the user wrote them."""
     frame, target = rows()
     search = GridSearchCV(make_pipeline(PIPE), {"pipeline": [PIPE]}, scoring="f1", cv=2)
-    found, _ = fitted(search, frame, target, classes=True, beside=weighted(np.ones(ROWS)))
+    found, _ = fitted(search, frame, target, classes=True, context=weighted(np.ones(ROWS)))
     assert search.scoring == "f1" and skops.io.dumps(chosen(found))
     assert not any("_metadata_request" in vars(part) for part in (PIPE[-1], search.best_estimator_[-1][-1]))
 
@@ -140,7 +140,7 @@ def test_a_pipeline_that_draws_other_rows_is_refused() -> None:
     class Sampler:
         def fit_resample(self) -> None: ...
 
-    with pytest.raises(ConfigError, match="Sampler makes other rows, which have no weights"):
+    with pytest.raises(ConfigError, match="Sampler resamples the rows, and the new rows have no weights"):
         fitting.weight_key(make_pipeline(Sampler(), LogisticRegression()))
 
 
@@ -158,21 +158,21 @@ def test_before_the_fit_the_project_s_own_estimator_is_looked_at() -> None:
 
 def test_a_part_of_the_rows_has_its_own_weights() -> None:
     frame, _ = rows()
-    beside = weighted(np.arange(ROWS))
-    assert beside.weight(frame.iloc[[5, 2]]).tolist() == [5.0, 2.0]  # type: ignore[union-attr]
-    assert Beside(config({}), pa.table({})).weight(frame) is None
-    with pytest.raises(DataError, match="weight 'w' is 0 in all 1 rows that are to be learned from"):
-        beside.weight(frame.iloc[[0]])
+    context = weighted(np.arange(ROWS))
+    assert context.weight(frame.iloc[[5, 2]]).tolist() == [5.0, 2.0]  # type: ignore[union-attr]
+    assert FitContext(config({}), pa.table({})).weight(frame) is None
+    with pytest.raises(DataError, match="weight 'w' is 0 in all 1 training rows"):
+        context.weight(frame.iloc[[0]])
 
 
 @pytest.mark.parametrize(
     ("values", "said"),
     [
         (["1", "2.5", "x"], "t.csv: train.weight 'w', row 8: 'x' is not a number"),
-        ([1.0, None, 2.0], "t.csv: train.weight 'w', row 6: null is no weight"),
-        ([1.0, 2.0, -0.5], "t.csv: train.weight 'w', row 8: -0.5 is no weight"),
-        ([float("inf"), 2.0, 1.0], "t.csv: train.weight 'w', row 3: inf is no weight"),
-        (["1", "", "2"], "t.csv: train.weight 'w', row 6: '' is no weight"),
+        ([1.0, None, 2.0], "t.csv: train.weight 'w', row 6: null is not a valid weight"),
+        ([1.0, 2.0, -0.5], "t.csv: train.weight 'w', row 8: -0.5 is not a valid weight"),
+        ([float("inf"), 2.0, 1.0], "t.csv: train.weight 'w', row 3: inf is not a valid weight"),
+        (["1", "", "2"], "t.csv: train.weight 'w', row 6: '' is not a valid weight"),
         ([0, 0, 0], "t.csv: train.weight 'w' is 0 in every row"),
         ([[1], [2], [3]], "t.csv: train.weight 'w': "),
     ],

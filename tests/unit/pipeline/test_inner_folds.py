@@ -1,4 +1,4 @@
-"""A search inside the fit does not see the rows that it is judged by, nor what belongs to them."""
+"""A search inside the fit does not see the rows that it is estimated from, nor what belongs to them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mlops_glue import layout
 from mlops_glue.config import Config
 from mlops_glue.errors import DataError
 from mlops_glue.pipeline import inner_folds
-from mlops_glue.pipeline.fitting import Beside
+from mlops_glue.pipeline.fitting import FitContext
 from mlops_glue.pipeline.train import chosen, fitted
 
 ROWS = 90
@@ -62,7 +62,7 @@ def seen(cv: Any, by: str, table: pa.Table | None = None) -> list[tuple[set[int]
     Recorder.seen.clear()
     frame, target = rows()
     search = GridSearchCV(Recorder(), {}, cv=cv, refit=False)
-    fitted(search, frame, target, classes=True, beside=Beside(config(by), own() if table is None else table))
+    fitted(search, frame, target, classes=True, context=FitContext(config(by), own() if table is None else table))
     assert search.cv is cv
     return list(zip(Recorder.seen[::2], Recorder.seen[1::2], strict=False))
 
@@ -96,7 +96,7 @@ def test_what_the_user_chose_otherwise_stays() -> None:
 def test_a_search_that_is_fitted_on_class_indices_has_them_too() -> None:
     frame, target = rows()
     search = make_pipeline(StandardScaler(), GridSearchCV(XGBClassifier(n_estimators=2), {"max_depth": [2]}, cv=3))
-    model = chosen(fitted(search, frame, target, classes=True, beside=Beside(config("time"), own()))[0])
+    model = chosen(fitted(search, frame, target, classes=True, context=FitContext(config("time"), own()))[0])
     assert set(model.predict(frame)) <= {"no", "yes"}
     assert inner_folds.described(config("time"), search) is not None
 
@@ -104,10 +104,10 @@ def test_a_search_that_is_fitted_on_class_indices_has_them_too() -> None:
 def test_a_linear_model_that_chooses_its_penalty_is_a_search() -> None:
     frame, target = rows()
     model = LogisticRegressionCV(Cs=2, cv=3, max_iter=500)
-    fitted(model, frame, target, classes=True, beside=Beside(config("entity"), own()))
+    fitted(model, frame, target, classes=True, context=FitContext(config("entity"), own()))
     assert model.cv == 3
     said = inner_folds.described(config("entity"), model)
-    assert said == "LogisticRegressionCV: its 3 folds have whole entities, as split.by says"
+    assert said == "LogisticRegressionCV: its 3 folds have whole entities (split.by)"
     assert inner_folds.described(config("random"), model) is None
     assert inner_folds.described(config("time"), LogisticRegression()) is None
 
@@ -116,7 +116,7 @@ def test_too_few_are_told_with_what_to_do() -> None:
     search = GridSearchCV(Recorder(), {}, cv=5)
     with pytest.raises(DataError, match=r"GridSearchCV: cross-validation: 3 entities .* too few for 5") as caught:
         inner_folds.as_split(config("entity"), own(3), rows()[1], search)
-    assert caught.value.hint == "fewer folds: cv=2 where the search is made"
-    with pytest.raises(DataError, match="GroupKFold takes groups, and the labels' table has no entity"):
+    assert caught.value.hint == "use fewer folds, such as cv=2 in the search"
+    with pytest.raises(DataError, match="GroupKFold needs groups, and the labels' table has no entity"):
         none = own().drop_columns([layout.ENTITY_COLUMN])
         inner_folds.as_split(config("time"), none, rows()[1], GridSearchCV(Recorder(), {}, cv=GroupKFold(2)))

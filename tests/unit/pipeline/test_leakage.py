@@ -32,15 +32,20 @@ def told(column: Any, target: Any, labels: Any = ("no", "yes"), *, good: bool = 
 @pytest.mark.parametrize(
     ("column", "target", "labels", "said"),
     [
-        (np.where(YES, "churned", "active").astype(object), Y, ["no", "yes"], "alone tells"),
-        (np.where(YES, 3, 1).astype(np.float32), Y, ["no", "yes"], "alone tells"),
-        (np.where(YES, X**2 + 1, -(X**2)).astype(np.float32), Y, ["no", "yes"], "alone tells"),
+        (np.where(YES, "churned", "active").astype(object), Y, ["no", "yes"], "alone determines"),
+        (np.where(YES, 3, 1).astype(np.float32), Y, ["no", "yes"], "alone determines"),
+        (np.where(YES, X**2 + 1, -(X**2)).astype(np.float32), Y, ["no", "yes"], "alone determines"),
         (np.where(YES, X, np.nan).astype(np.float32), Y, ["no", "yes"], "is null exactly where the target is no"),
         (np.where(YES, "", "a").astype(object), Y, ["no", "yes"], "is null exactly where the target is yes"),
-        (np.where(np.arange(N) % 9, np.where(YES, 3, 1), np.nan).astype(np.float32), Y, ["no", "yes"], "alone tells"),
+        (
+            np.where(np.arange(N) % 9, np.where(YES, 3, 1), np.nan).astype(np.float32),
+            Y,
+            ["no", "yes"],
+            "alone determines",
+        ),
         ((2.54 * NUMBER + 7).astype(np.float32), NUMBER, None, "is a linear copy"),
         ((2.54 * NUMBER).round(-1).astype(np.float32), NUMBER, None, "is a linear copy"),
-        (np.exp(-NUMBER / 1000).astype(np.float32), NUMBER, None, "has the order"),
+        (np.exp(-NUMBER / 1000).astype(np.float32), NUMBER, None, "has exactly the order"),
         (np.where(NUMBER > 0, X, np.nan).astype(np.float32), NUMBER.clip(0), None, "is null exactly where"),
     ],
 )
@@ -66,10 +71,10 @@ def test_what_only_looks_like_it_is_not(column: Any, target: Any, labels: Any) -
 
 @pytest.mark.parametrize(("known", "told_of"), [(N // 2, True), (N // 2 - 1, False)])
 def test_a_column_that_mostly_is_null_says_nothing_of_the_target(known: int, told_of: bool) -> None:
-    """Of half of the rows on it is judged by the values that are there. Both classes are among the others."""
+    """Of half of the rows on it is estimated from the values that are there. Both classes are among the others."""
     column = np.where(np.arange(N) < known, np.where(YES, 3, 1), np.nan).astype(np.float32)
     assert explain_leak(column, (YES.astype(int), ["no", "yes"]), True) == (
-        "alone tells the target without a mistake" if told_of else None
+        "alone determines the target without error" if told_of else None
     )
 
 
@@ -215,7 +220,7 @@ def test_what_is_straight_and_what_only_rises() -> None:
     assert of(truth + noise, truth, None) == "is a linear copy of the target"  # correlation 0.999994
     assert of(truth + 2 * noise, truth, None) is None  # 0.99998, and in no order
     rises, falls = truth**3, 1 / (1 + truth)
-    order = "has the order of the target without a mistake"
+    order = "has exactly the order of the target"
     for column in (rises, falls, np.floor(rises / 1e6), np.maximum(rises, 1e6)):
         assert of(column, truth, None) == order and of(column, truth, None, good=False) is None
     one_off = rises.copy()
@@ -243,7 +248,7 @@ def test_a_column_that_tells_in_the_rows_that_are_looked_at_first_is_held_agains
     frame = pd.DataFrame({"x": half, "z": full})
     (line,) = leakage.target_leakage(schema, (frame, truth), held, good=True)
     assert line == (
-        "column 'z' alone tells the target without a mistake: is it known before the target is? else features.exclude"
+        "column 'z' alone determines the target without error: is it known before the target? if not, features.exclude"
     )
     other = (held[0], held[1][::-1])  # in the holdout it tells nothing
     assert leakage.target_leakage(schema, (frame, truth), other, good=True) == []
@@ -259,7 +264,7 @@ def test_a_date_that_tells_by_several_parts_is_told_once() -> None:
     part = np.where(YES, 3, 1).astype(np.float32)
     frame = pd.DataFrame({"d.days": X, "d.month": part, "d.weekday": X, "d.hour": part, "x": X})
     (line,) = leakage.target_leakage(schema, *parts(frame, Y), good=True)
-    assert line.startswith("column 'd' alone tells")
+    assert line.startswith("column 'd' alone determines")
 
 
 def copied(rows: int, copies: int, seed: int = 0, **columns: Any) -> leakage.Duplicates:

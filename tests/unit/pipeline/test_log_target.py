@@ -19,7 +19,7 @@ from mlops_glue.delivery import describe
 from mlops_glue.errors import ConfigError
 from mlops_glue.pipeline import log_target, score_warnings, target_scale
 from mlops_glue.pipeline.evaluation import Scale, scale_in_words
-from mlops_glue.pipeline.fitting import Beside
+from mlops_glue.pipeline.fitting import FitContext
 from mlops_glue.pipeline.stages import named
 from mlops_glue.pipeline.train import build, fitted, kind_of
 from mlops_glue.schema import Column, Schema
@@ -57,7 +57,7 @@ def root(tmp_path: Path, rows: pa.Table) -> Path:
 def test_the_whole_model_is_of_the_logarithm_and_says_the_target_in_onnx_too(tmp_path: Path, rows: pa.Table) -> None:
     frame, target = rows.select(["a", "town"]).to_pandas(), rows.column("target:y").to_numpy()
     made = config("log", weight="w")
-    model, _ = fitted(build(made, SCHEMA, frame), frame, target, classes=False, beside=Beside(made, rows))
+    model, _ = fitted(build(made, SCHEMA, frame), frame, target, classes=False, context=FitContext(made, rows))
     plain = build(config("as_is"), SCHEMA, frame)
     weight = rows.column(layout.WEIGHT_COLUMN).to_numpy()
     plain.fit(frame, np.log1p(target), estimator__sample_weight=weight)
@@ -92,7 +92,7 @@ def test_auto_takes_what_the_metric_of_promotion_shows(root: Path, metric: str |
 def test_a_target_without_a_logarithm(root: Path, rows: pa.Table) -> None:
     target = np.append(rows.column("target:y").to_numpy()[1:], -1.0)
     tables.write_parquet(root / layout.TRAIN, rows.drop(["target:y"]).append_column("target:y", pa.array(target)))
-    with pytest.raises(ConfigError, match="has -1, and log1p takes what is above -1"):
+    with pytest.raises(ConfigError, match="has -1, and log1p needs values above -1"):
         target_scale.settled(config("log"), root)
     settled, scale = target_scale.settled(config("auto"), root)
     assert settled.train.target == "as_is" and scale_in_words(scale).startswith("fitted on y as it is: 'y' has -1")
@@ -101,9 +101,9 @@ def test_a_target_without_a_logarithm(root: Path, rows: pa.Table) -> None:
 @pytest.mark.parametrize(
     ("estimator", "message"),
     [
-        (GammaRegressor(), "GammaRegressor takes the logarithm itself"),
+        (GammaRegressor(), "GammaRegressor already takes the logarithm"),
         (RandomForestRegressor(criterion="poisson"), None),  # how trees are split; what they say is the mean
-        (TransformedTargetRegressor(Ridge()), "TransformedTargetRegressor, or what else it makes of the target, takes"),
+        (TransformedTargetRegressor(Ridge()), "TransformedTargetRegressor already transforms the target"),
     ],
 )
 def test_what_takes_the_logarithm_itself_is_refused(estimator: Any, message: str | None) -> None:
@@ -117,7 +117,7 @@ def test_what_takes_the_logarithm_itself_is_refused(estimator: Any, message: str
 def test_an_objective_of_the_logarithm_and_classes_are_refused() -> None:
     frame = pd.DataFrame({"a": np.zeros(3, np.float32), "town": ["x"] * 3})
     asked = config("log", estimator="sklearn.ensemble.HistGradientBoostingRegressor", params={"loss": "poisson"})
-    with pytest.raises(ConfigError, match="loss: poisson takes the logarithm itself"):
+    with pytest.raises(ConfigError, match="loss: poisson already takes the logarithm"):
         build(asked, SCHEMA, frame)
     with pytest.raises(ConfigError, match="'y' is the target of a binary task"):
         log_target.check(config("log"), Schema("binary", "y", [], [0, 1]), None)

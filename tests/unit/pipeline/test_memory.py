@@ -43,11 +43,11 @@ def test_what_does_not_fit_is_refused_with_the_ways_out(tmp_path: Path, monkeypa
     memory.check(config(compute={"memory": "100MiB"}), tmp_path, SCHEMA, GBM)
     with pytest.raises(StageError) as refused:
         memory.check(config(compute={"memory": "5MiB"}), tmp_path, SCHEMA, GBM)
-    assert "HistGradientBoostingClassifier would take about" in refused.value.message
+    assert "HistGradientBoostingClassifier would need about" in refused.value.message
     assert "30,000 rows of 11 encoded columns" in refused.value.message
     assert "train: {rows: 14000} in glue.yaml" in str(refused.value.hint)
     monkeypatch.setattr(memory, "free_memory", lambda: 1 << 20)
-    with pytest.raises(StageError, match="80% of what is free"):
+    with pytest.raises(StageError, match="80% of the free memory"):
         memory.check(config(), tmp_path, SCHEMA, GBM)
     monkeypatch.setattr(memory, "free_memory", lambda: None)  # the system does not say
     memory.check(config(), tmp_path, SCHEMA, GBM)

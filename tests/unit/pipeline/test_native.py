@@ -18,7 +18,7 @@ from mlops_glue.adapters import skops
 from mlops_glue.config import Config
 from mlops_glue.errors import ConfigError
 from mlops_glue.pipeline import native
-from mlops_glue.pipeline.fitting import Beside
+from mlops_glue.pipeline.fitting import FitContext
 from mlops_glue.pipeline.package import kept
 from mlops_glue.pipeline.train import build, chosen, fitted
 from mlops_glue.schema import Column, Schema
@@ -64,10 +64,10 @@ def test_it_is_told_and_kept(path: str, stopping: Any, tmp_path: Path) -> None:
     frame, target, schema = rows()
     params = PATHS[path]
     settings = config({"estimator": path, "params": params, "categories": "native", "early_stopping": stopping})
-    beside = Beside(settings, pa.table({"glue_row": np.arange(ROWS)}))
+    context = FitContext(settings, pa.table({"glue_row": np.arange(ROWS)}))
     model = build(settings, schema, frame)
     assert told(model) in ([1, 2], ["q", "c", "c"])
-    model = chosen(fitted(model, frame, target, classes=True, beside=beside)[0])
+    model = chosen(fitted(model, frame, target, classes=True, context=context)[0])
     assert stopping or (model.predict(frame) == target).mean() > 0.8
     skops.save(model, tmp_path / "m.skops")
     parity = kept(model, tmp_path / "m.skops", schema, frame, tmp_path / "bundle", Trusted())
@@ -100,9 +100,9 @@ def test_without_categories_there_is_nothing_to_tell() -> None:
 @pytest.mark.parametrize(
     ("model", "said"),
     [
-        (LogisticRegression(), "LogisticRegression cannot be told which of its columns are categories"),
-        (GridSearchCV(LogisticRegression(), {}), "LogisticRegression cannot be told which"),
-        (make_pipeline(HistGradientBoostingClassifier()), "Pipeline has preprocessing of its own"),
+        (LogisticRegression(), "LogisticRegression has no native categories"),
+        (GridSearchCV(LogisticRegression(), {}), "LogisticRegression has no native categories"),
+        (make_pipeline(HistGradientBoostingClassifier()), "Pipeline has its own preprocessing"),
     ],
 )
 def test_what_knows_no_categories_is_refused(model: Any, said: str) -> None:

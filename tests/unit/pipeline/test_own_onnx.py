@@ -147,10 +147,13 @@ WRONG = {
     "axes": ("float[N, 3, 1] number) => (float[N, 3, 1] p) { p = Sigmoid(number) }", "input 'number' has 3 axes"),
     "rows": ("float[8, 3] number) => (float[8, 3] p) { p = Sigmoid(number) }", "takes exactly 8 rows"),
     "classes": ("float[N, 3] number) => (float[N, 3] p) { p = Softmax(number) }", "there are 2 classes: [0, 1]"),
-    "logits": ("float[N] a) => (float[N] p) { p = Identity(a) }", "gives no probabilities"),
+    "logits": ("float[N] a) => (float[N] p) { p = Identity(a) }", "returns values that are not probabilities"),
     "infinite": ("float[N] a) => (float[N] p) { z = Sub(a, a) p = Div(a, z) }", "for 30 of 30 training rows"),
     "label": ("float[N] a) => (int64[N] p) { p = Cast <to = 7> (a) }", "no output is a tensor of float: p (int64)"),
-    "several": ("float[N] a) => (float[N] p, float[N] q) { p = Sigmoid(a) q = Sigmoid(a) }", "may be meant: p, q"),
+    "several": (
+        "float[N] a) => (float[N] p, float[N] q) { p = Sigmoid(a) q = Sigmoid(a) }",
+        "outputs are possible: p, q",
+    ),
     "whole table": ("float[N] a) => (float[N] p) { m = ReduceMean(a) s = Sub(a, m) p = Sigmoid(s) }", "row alone"),
     "one row": ("float[N] a) => (float[1] p) { p = ReduceMean <keepdims = 1> (a) }", "has the shape (1,) for 30 rows"),
 }
@@ -168,10 +171,10 @@ def test_what_cannot_be_served_is_refused_in_one_line(case: str) -> None:
 @pytest.mark.parametrize(
     ("said", "words"),
     [
-        ('["high", "low"]', "lacks 'mid'"),
-        ('["high", "low", "middle", "mid"]', "has 'middle', which is no class of 'y'"),
-        ('["high", "low", "mid", "mid"]', "no JSON list of different labels"),
-        ("high, low, mid", "no JSON list of different labels"),
+        ('["high", "low"]', "lacks the class 'mid'"),
+        ('["high", "low", "middle", "mid"]', "has 'middle', which is not a class of 'y'"),
+        ('["high", "low", "mid", "mid"]', "not a JSON list of distinct labels"),
+        ("high, low, mid", "not a JSON list of distinct labels"),
     ],
 )
 def test_labels_that_are_not_those_of_the_target(said: str, words: str) -> None:
@@ -184,13 +187,13 @@ def test_labels_that_are_not_those_of_the_target(said: str, words: str) -> None:
 def test_a_null_that_becomes_nan_is_named() -> None:
     frame = rows()
     frame.loc[3, "b"] = np.nan
-    with pytest.raises(GlueError, match=r"gives .nan, nan, nan. for 1 of 30 training rows; .* 'b' is null"):
+    with pytest.raises(GlueError, match=r"returns .nan, nan, nan. for 1 of 30 training rows; .* 'b' is null"):
         checked(model(SOFTMAX), THREE, frame)
 
 
 def test_a_file_must_say_which_class_is_which(tmp_path: Path) -> None:
     onnx.save(model(SOFTMAX), tmp_path / "net.onnx")
-    with pytest.raises(GlueError, match="does not say which probability is of which class"):
+    with pytest.raises(GlueError, match="does not define which probability belongs to which class"):
         checked(tmp_path / "net.onnx", THREE, is_file=True)
     given = checked(tmp_path / "net.onnx", THREE, is_file=True, labels=json.dumps(["low", "mid", "high"]))
     assert given.predict(rows())[0] in THREE.labels

@@ -254,7 +254,7 @@ def test_a_model_is_kept_in_onnx_where_that_is_faithful_and_else_in_skops(tmp_pa
     with pytest.raises(CheckFailed) as refused:
         kept(beyond, tmp_path / "o.skops", known, NUMBERS, tmp_path / "none", require="onnx")
     assert refused.value.message == f"package.require is onnx, and ONNX is not faithful: {told['reason']}"
-    assert refused.value.hint == "another estimator, or remove package.require to keep the model in skops form"
+    assert refused.value.hint == "use another estimator, or remove package.require to package the model as skops"
     assert not (tmp_path / "none").exists()
 
 

@@ -37,7 +37,7 @@ DAYS = [f"2024-01-{at:02d}" for at in range(1, 29)]
         ),
         ([f"{at},71" for at in range(200)], None, "text like '0,71': numbers with a"),
         ([f"{at % 20}%" for at in range(200)], "category", "text like '0%': numbers with a"),
-        ([*map(str, range(594)), *["unknown"] * 6], None, "6 of 600 values are no numbers ('unknown')"),
+        ([*map(str, range(594)), *["unknown"] * 6], None, "6 of 600 values are not numbers ('unknown')"),
         ([*(str(at % 40) for at in range(5940)), *("u", "v", "w", "x") * 15], "category", "60 of 6,000 values are no"),
         ([f"U{at:06d}" for at in range(200)], None, "identifier or free text"),
         ([f"192.168.{at}.1" for at in range(200)], None, "identifier or free text"),
@@ -98,7 +98,7 @@ def test_a_column_of_predictions_is_no_feature_of_the_config() -> None:
             {},
             outputs(pa.chunked_array([["no", "yes"]]), "binary"),
         )
-    assert "features: 'probability_yes' is what glue predict calls a column of its own" in refused.value.problems[0]
+    assert "features: 'probability_yes' is the name of a column that glue predict writes" in refused.value.problems[0]
 
 
 @pytest.mark.parametrize("last", ["31.12.9999", "9999-12-31 23:59:59.999999", "0001-01-01"])

@@ -92,8 +92,8 @@ def test_what_is_seen() -> None:
     assert found is not None and found > 1e-6
     found, _ = seen("threads")
     assert found is not None and 0 < found <= 1e-12
-    assert "so metrics is the best level" in refit.described(0.1)
-    assert "so predictions is the best level" in refit.described(found)
+    assert "can reach is metrics" in refit.described(0.1)
+    assert "can reach is predictions" in refit.described(found)
 
 
 def test_a_slow_one_is_not_fitted_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from mlops_glue.schema import Schema
 def test_a_loss_that_decides_nothing_and_is_worse_than_the_trivial_one_is_told() -> None:
     scores = {"log_loss": {"value": 4.38, "trivial": 0.52}, "brier": {"value": 0.2, "trivial": 0.2}}
     (line,) = other_losses({**scores, "mae": {"value": float("nan"), "trivial": 1.0}})
-    assert line == "log_loss 4.3800 is worse than the trivial predictor's 0.5200, and decides nothing here"
+    assert line == "log_loss 4.3800 is worse than the trivial predictor's 0.5200, but decides nothing here"
 
 
 def test_a_score_that_is_no_better_than_chance_or_too_good_by_one_column() -> None:
@@ -27,7 +27,7 @@ def test_a_score_that_is_no_better_than_chance_or_too_good_by_one_column() -> No
     assert told(0.0, [0.1]) == ["r2 0.0000 is no better than the trivial predictor's 0.0000"]
     assert told(0.6, [0.1], "log_loss") == ["log_loss 0.6000 is no better than the trivial predictor's 0.5000"]
     (line,) = told(0.9999, [1.8, 0.1, -0.2])
-    assert line.startswith("r2 0.9999 is nearly perfect, and column 'c0' makes nearly all of it: is it known before")
+    assert line.startswith("r2 0.9999 is nearly perfect, almost entirely due to column 'c0': is it known before")
     for nothing in (
         told(0.9999, [1.0, 0.5]),
         told(0.9999, [0.0, 0.0]),
@@ -58,8 +58,8 @@ def test_a_score_is_too_good_by_one_column_alone(
     found = [{"column": f"c{at}", "mean": mean, "rows": 1000} for at, mean in enumerate(means)]
     scores = {"f1": {"value": 0.0, "trivial": 1.0}, "r2": {"value": value, "trivial": 0.0}}
     report = {"rows": 1000, "metrics": scores, "importances": found, "warnings": warned}
-    wanted = f"r2 {value:.4f} is nearly perfect, and column 'c0' makes nearly all of it"
-    asked = ": is it known before the target is? else features.exclude"
+    wanted = f"r2 {value:.4f} is nearly perfect, almost entirely due to column 'c0'"
+    asked = ": is it known before the target? if not, features.exclude"
     assert list(first_metric("r2", report, higher_is_better=True)) == ([wanted + asked] if said else [])
     report["rows"] = 5000
     few = " (by 1,000 of the 5,000 rows of the holdout)"
@@ -75,11 +75,17 @@ def test_a_score_is_too_good_by_one_column_alone(
             ["a", "b"],
             [0, 1, 2, 2],
             False,
-            ["never says y 'c': no training row is such, and 2 of the 4 "],
+            ["never predicts y 'c': no training row has it, but 2 of the 4 "],
         ),
-        ([1, 2, 3, 4, 5, 6], [2], [0, 1, 2, 4, 5], False, ["never says y 1, 3, 5 and 1 more: no training row is such"]),
-        ([False, True], [True, False], [1, 1], True, ["auc not defined: the holdout has no row where y is False"]),
-        (["a", "b", "c"], ["a", "c"], [1, 2], True, ["never says y 'b'", "auc not defined"]),
+        (
+            [1, 2, 3, 4, 5, 6],
+            [2],
+            [0, 1, 2, 4, 5],
+            False,
+            ["never predicts y 1, 3, 5 and 1 more: no training row has it"],
+        ),
+        ([False, True], [True, False], [1, 1], True, ["auc is undefined: the holdout has no row in which y is False"]),
+        (["a", "b", "c"], ["a", "c"], [1, 2], True, ["never predicts y 'b'", "auc is undefined"]),
         (["a", "b"], ["a", "b"], [0, 0], False, []),
         (None, [0.5, 1.5], [2.5], True, []),
     ],

@@ -52,8 +52,8 @@ def test_a_batch_is_what_is_after_its_bound() -> None:
     assert batches([], rows(0, 1)).tolist() == [0, 0]
     with pytest.raises(DataError, match="no labelled row is after 5") as caught:
         batches([2, 5], rows(*range(5)))
-    assert "take 5 out of glue.yaml split.fresh_after" in str(caught.value.hint)
-    with pytest.raises(DataError, match="2026-01-02 is a moment, and the labels' table has no timestamp"):
+    assert "remove 5 from glue.yaml split.fresh_after" in str(caught.value.hint)
+    with pytest.raises(DataError, match="2026-01-02 is a time, and the labels' table has no timestamp"):
         batches(["2026-01-02"], rows(*range(5)))
 
 
@@ -67,7 +67,7 @@ def test_fresh_rows_are_held_out_by_their_share_or_enough_to_judge_by(rows: int,
 
 def test_too_few_fresh_rows_decide_nothing(tmp_path: Path) -> None:
     with pytest.raises(
-        DataError, match="99 fresh rows are too few to train on some of them and to judge by the others"
+        DataError, match="99 fresh rows are too few to train on some of them and evaluate on the others"
     ):
         fresh_holdout(99, 0.2)
     with pytest.raises(DataError, match="99 fresh rows are too few"):
@@ -94,9 +94,9 @@ def test_no_fresh_row_trained_on_is_an_error(tmp_path: Path) -> None:
 def test_one_class_to_learn_is_refused_and_few_rows_are_warned_of(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with pytest.raises(DataError, match="the training rows hold one class only: 0"):
+    with pytest.raises(DataError, match="the training rows have only one class: 0"):
         split(project(tmp_path, 10, when=days(10), y=[0] * 8 + [1] * 2, by="time"), tmp_path)
-    with pytest.raises(DataError, match="the holdout has 1 of 10 rows: nothing can be measured on it"):
+    with pytest.raises(DataError, match="the holdout has 1 of 10 rows: too few to evaluate a model"):
         split(project(tmp_path, 10, when=days(10), by="time", test_size=0.1), tmp_path)
     split(project(tmp_path, 95, when=days(95), by="time"), tmp_path)
     assert "the holdout has 19 of 95 rows" in caplog.text
@@ -171,11 +171,11 @@ def test_a_split_with_nothing_on_a_side_is_refused(tmp_path: Path) -> None:
 def test_what_a_small_holdout_is_told_with(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(DataError) as refused:
         split(project(tmp_path, 10, when=days(10), by="time", test_size=0.1), tmp_path)
-    assert refused.value.message == "split: the holdout has 1 of 10 rows: nothing can be measured on it"
+    assert refused.value.message == "split: the holdout has 1 of 10 rows: too few to evaluate a model"
     assert refused.value.hint == "split: {test_size: 0.1} in glue.yaml is its share"
     split(project(tmp_path, 1002, when=days(1002), by="time", test_size=0.0015), tmp_path)
     assert [record.getMessage() for record in caplog.records] == [
-        "warning: the holdout has 2 of 1,002 rows: what is measured on it is by chance; "
+        "warning: the holdout has 2 of 1,002 rows: metrics on so few rows are mostly chance; "
         "split: {test_size: 0.0015} in glue.yaml is its share"
     ]
 
@@ -184,7 +184,7 @@ def test_one_value_is_enough_for_a_regression_and_one_class_is_not(tmp_path: Pat
     one = ["yes"] * 7 + ["no"] * 3
     with pytest.raises(DataError) as refused:
         split(project(tmp_path, 10, when=days(10), y=one, by="time", test_size=0.4), tmp_path)
-    assert refused.value.message == "split: the training rows hold one class only: 'yes'"
+    assert refused.value.message == "split: the training rows have only one class: 'yes'"
     split(project(tmp_path, 10, when=days(10), y=np.ones(10), by="time", task="regression"), tmp_path)
     assert rows_of(tmp_path, layout.TEST) == [8, 9]
 
@@ -233,7 +233,7 @@ def test_an_entity_stays_on_its_side_in_all_batches(tmp_path: Path) -> None:
 def test_what_fresh_rows_are_too_few_for_is_told(tmp_path: Path) -> None:
     with pytest.raises(DataError) as refused:
         fresh_holdout(99, 0.2)
-    assert refused.value.hint == "it takes 100, of which 50 are held out"
+    assert refused.value.hint == "at least 100 are needed, of which 50 are held out"
     with pytest.raises(DataError, match=r"split: 0 fresh rows"):
         fresh_holdout(0, 0.2)
 

@@ -60,9 +60,9 @@ def test_pieces_teach_what_the_whole_teaches(tmp_path: Path, monkeypatch: pytest
 def test_what_does_not_go_with_pieces_is_refused(tmp_path: Path) -> None:
     project(tmp_path, "binary")
     for more, problem in (
-        ({"estimator": "sklearn.ensemble.RandomForestClassifier", "params": {}}, "does not learn from pieces"),
+        ({"estimator": "sklearn.ensemble.RandomForestClassifier", "params": {}}, "cannot learn from pieces"),
         ({"categories": "native"}, "categories: encoded"),
-        ({"early_stopping": {"rounds": 5}}, "goes without weight, early_stopping"),
+        ({"early_stopping": {"rounds": 5}}, "does not support weight, early_stopping"),
     ):
         with pytest.raises(ConfigError, match=f"train.stream: .*{problem}"):
             train.train(config("binary", stream=True, **more), tmp_path)

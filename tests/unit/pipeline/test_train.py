@@ -45,7 +45,7 @@ def test_a_class_of_one_row_is_told_once(
     train.train(config, tmp_path)
     told = [one.getMessage() for one in caplog.records if "no early stopping" in one.getMessage()]
     assert len(told) == said, told
-    assert all("the training rows have one row of class 'seldom'" in one for one in told)
+    assert all("class 'seldom' has only one training row" in one for one in told)
 
 
 def test_costs_that_do_not_fit_the_labels_are_refused_before_the_fit(tmp_path: Path) -> None:

@@ -79,26 +79,26 @@ LOOKS_AHEAD: dict[str, tuple[Build, str]] = {
     "text": (ahead("word", lambda t: f"of {len(t)}"), "word of id"),
     "a time": (ahead("end", lambda t: t["at"].max()), "end of id"),
     "true and false": (ahead("late", lambda t: len(t) > 80), "late of id"),
-    "null where there was a value": (ahead("last", lambda t: np.nan if len(t) > 80 else t["v"]), "is nan, and"),
-    "a value where there was null": (ahead("last", lambda t: t["v"] if len(t) > 80 else np.nan), ", and nan"),
+    "null where there was a value": (ahead("last", lambda t: np.nan if len(t) > 80 else t["v"]), "is nan, but"),
+    "a value where there was null": (ahead("last", lambda t: t["v"] if len(t) > 80 else np.nan), ", but nan"),
     "a list": (ahead("all", lambda t: [[len(t)]] * len(t)), "all of id"),
     "fewer rows": (
         lambda tables: {"made": before(tables).iloc[len(tables["events"]) // 2 :]},
-        "rows of that time, and",
+        "rows up to then, but",
     ),
     "rows that the future takes away": (
         lambda tables: {"made": before(tables).iloc[:: 2 if len(tables["events"]) > 80 else 1]},
-        "rows of that time, and",
+        "rows up to then, but",
     ),
     "a column that only the future has": (
         lambda tables: {"made": before(tables).assign(**({"x": 1} if len(tables["events"]) > 80 else {}))},
-        "has a column 'x', and none",
+        "has a column 'x', but not",
     ),
     "a table that only the future has": (
         lambda tables: {"made": before(tables)} if len(tables["events"]) > 80 else {"other": before(tables)},
-        "is not made",
+        "is not returned",
     ),
-    "a time of a second before": (stamped(lambda at: at - pd.Timedelta(seconds=1)), "rows of that time, and"),
+    "a time of a second before": (stamped(lambda at: at - pd.Timedelta(seconds=1)), "rows up to then, but"),
     "the start of the day": (
         lambda tables: {
             "made": tables["events"]
@@ -117,7 +117,7 @@ def test_what_uses_the_future_is_refused(name: str) -> None:
     with pytest.raises(CheckFailed, match=said) as refused:
         check(build)
     assert refused.value.message.startswith("features.transform looks ahead: made ")
-    assert refused.value.hint == "at each row use only rows before its time"
+    assert refused.value.hint == "for each row, use only rows from before its time"
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -125,7 +125,7 @@ def test_a_snapshot_of_today_hides_nothing(seed: int, caplog: pytest.LogCaptureF
     """Many rows of one late moment: the other source is cut all the same, and the snapshot is named."""
     snapshot = pd.DataFrame({"id": range(500), "at": START + pd.Timedelta(days=400 + seed), "age": 7})
     check(lambda tables: {"made": before(tables)}, customers=snapshot, events=events(seed=seed))
-    assert "not checked whether it looks ahead in customers: all its rows are of after 2026-01-" in caplog.text
+    assert "not checked whether it looks ahead in customers: all its rows are later than 2026-01-" in caplog.text
     assert "in events" not in caplog.text
     with pytest.raises(CheckFailed, match="total of id"):
         check(ahead("total", lambda t: t["v"].mean()), customers=snapshot, events=events(seed=seed))
@@ -138,25 +138,25 @@ def test_what_cannot_be_looked_at_is_named(caplog: pytest.LogCaptureFixture) -> 
     assert "in planes: it has no timestamp" in caplog.text
     caplog.clear()
     check(good, clocks={})
-    assert "no view of features.use reads a file that it makes" in caplog.text
+    assert "no view of features.use reads a table that it returns" in caplog.text
     caplog.clear()
     check(stamped(lambda at: START + pd.Timedelta(days=-1)), events=events().assign(at=START))
-    assert "in events: all its rows are of after 2025-12-31T23:59:59" in caplog.text
+    assert "in events: all its rows are later than 2025-12-31T23:59:59" in caplog.text
     caplog.clear()
     check(stamped(lambda at: at + pd.Timedelta(days=99)))
-    assert "no source has rows of a later time than what it makes" in caplog.text
+    assert "no source has rows later than the rows that it returns" in caplog.text
     caplog.clear()
     late: Build = lambda t: {"made": before(t), "more": before(t).assign(at=START + pd.Timedelta(days=99))}  # noqa: E731
     check(late, clocks=CLOCKS | {"more": (["id"], ["at"])})
-    assert "for more: all its rows are of after" in caplog.text
+    assert "for more: all its rows are later than" in caplog.text
 
 
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(DataError, match="has no column 'when'"):
         check(lambda tables: {"made": before(tables)}, clocks={"made": (["id"], ["when"])})
-    with pytest.raises(DataError, match="a table 'other', which it does not make"):
+    with pytest.raises(DataError, match="a table 'other', which it does not return"):
         check(lambda tables: {"made": before(tables)}, clocks={"other": (["id"], ["at"])})
-    with pytest.raises(StageError, match=r"with the rows up to 2026-01-0.* alone, .*ZeroDivisionError"):
+    with pytest.raises(StageError, match=r"with only the rows up to 2026-01-0.*, .*ZeroDivisionError"):
         check(lambda tables: {"made": before(tables).assign(x=1 / (len(tables["events"]) // 80))})
 
 
@@ -172,7 +172,7 @@ def test_a_row_that_was_written_down_late_is_of_the_future() -> None:
         checked = partial(transform.run, "m:f", Path.cwd(), build)
         words = (checked, {"events": rows}, known, checked({"events": rows}), CLOCKS)
         if refused:
-            with pytest.raises(CheckFailed, match="rows of that time"):
+            with pytest.raises(CheckFailed, match="rows up to then"):
                 transform.check_no_future(*words)
         else:
             transform.check_no_future(*words)
@@ -192,8 +192,8 @@ FRAME = pd.DataFrame({"id": [1, 2], "at": [START, START], "v": [1.0, 2.0]})
 @pytest.mark.parametrize(
     "made, said, hint",
     [
-        ([FRAME], "gives list", "return a dict of data frames by name"),
-        ({"a": FRAME, "b": 3}, "gives dict", "return a dict of data frames by name"),
+        ([FRAME], "returns list", "return a dict of data frames by name"),
+        ({"a": FRAME, "b": 3}, "returns dict", "return a dict of data frames by name"),
         ({"a": FRAME, "b": FRAME.head(0)}, "the table 'b' is empty", None),
         (
             {"a": pd.DataFrame([[1, 2, 3, 4, 5]], columns=["z", "y", "x", "y", "z"])},
@@ -346,17 +346,17 @@ def test_the_first_difference_is_told_by_its_row() -> None:
     assert transform.first_difference(old, old.copy(), *words) is None
     assert transform.first_difference(old, old.assign(more=1), *words) is None
     assert transform.first_difference(old, old.assign(w=["x", "z"]), *words) == (
-        "w of id 4, place b at 2026-01-01 00:00:00+00:00 is y, and z"
+        "w of id 4, place b at 2026-01-01 00:00:00+00:00 is y, but z"
     )
     assert transform.first_difference(old, old.assign(v=[2.0, 5.0], w="-"), *words) == (
-        "v of id 3, place a at 2026-01-01 00:00:00+00:00 is 1.0, and 2.0"
+        "v of id 3, place a at 2026-01-01 00:00:00+00:00 is 1.0, but 2.0"
     )
     assert transform.first_difference(old, old.assign(v=[1.0, 0.0]), *words) == (
-        "v of id 4, place b at 2026-01-01 00:00:00+00:00 is nan, and 0.0"
+        "v of id 4, place b at 2026-01-01 00:00:00+00:00 is nan, but 0.0"
     )
-    assert transform.first_difference(old, old.drop(columns="v"), *words) == "has a column 'v', and none"
+    assert transform.first_difference(old, old.drop(columns="v"), *words) == "has a column 'v', but not"
     many = pd.concat([old] * 600, ignore_index=True)
-    assert transform.first_difference(many, many.tail(1100), *words) == "has 1,200 rows of that time, and 1,100"
+    assert transform.first_difference(many, many.tail(1100), *words) == "has 1,200 rows up to then, but 1,100"
 
 
 def test_a_row_is_known_at_the_latest_of_its_clocks() -> None:
@@ -377,7 +377,7 @@ def test_a_row_is_known_at_the_latest_of_its_clocks() -> None:
         assert refused.value.message == f"features.transform: the table 't' {said}"
     with pytest.raises(DataError) as refused:
         transform.row_times(made, "u", ["id"], ["at"])
-    assert refused.value.message == "features.transform: a view reads a table 'u', which it does not make"
+    assert refused.value.message == "features.transform: a view reads a table 'u', which it does not return"
 
 
 def test_what_is_said_where_nothing_can_be_judged_and_where_the_second_run_fails(
@@ -392,30 +392,30 @@ def test_what_is_said_where_nothing_can_be_judged_and_where_the_second_run_fails
         return lines
 
     check(good, clocks={})
-    assert told() == [f"{said}: no view of features.use reads a file that it makes"]
+    assert told() == [f"{said}: no view of features.use reads a table that it returns"]
     check(stamped(lambda at: at + pd.Timedelta(days=99)))
     assert told() == [
-        f"{said}: no source has rows of a later time than what it makes, which could be taken away",
+        f"{said}: no source has rows later than the rows that it returns, so none could be removed",
     ]
     later = pd.DataFrame({"id": [1], "at": [START + pd.Timedelta(days=400)]})
     check(good, planes=pd.DataFrame({"id": [1]}), later=later, at={"planes": None})
     assert told() == [
-        f"{said} in planes: it has no timestamp, so none was taken away",
-        f"{said} in later: all its rows are of after 2026-01-03T11:59:59, so none was taken away",
+        f"{said} in planes: it has no timestamp, so none was removed",
+        f"{said} in later: all its rows are later than 2026-01-03T11:59:59, so none was removed",
     ]
     late: Build = lambda t: {"made": before(t), "more": before(t).assign(at=START + pd.Timedelta(days=99))}  # noqa: E731
     check(late, clocks={"more": (["id"], ["at"])} | CLOCKS)
-    assert told() == [f"{said} for more: all its rows are of after 2026-01-05T02:59:59"]
+    assert told() == [f"{said} for more: all its rows are later than 2026-01-05T02:59:59"]
     with pytest.raises(StageError) as failed:
         check(lambda tables: {"made": before(tables).assign(x=1 / (len(tables["events"]) // 80))})
     assert failed.value.message.startswith(
-        "with the rows up to 2026-01-03T11:59:59 alone, features.transform m:f: ZeroDivisionError: "
+        "with only the rows up to 2026-01-03T11:59:59, features.transform m:f: ZeroDivisionError: "
     )
-    assert failed.value.hint == "it is run again on a part of the data, to see that it does not look ahead"
+    assert failed.value.hint == "it is run again on a part of the data, to check that it does not look ahead"
     with pytest.raises(CheckFailed) as refused:
         check(ahead("word", lambda t: f"of {len(t)}"))
     assert refused.value.message == (
-        "features.transform looks ahead: made word of id 0 at 2026-01-01 14:00:00+00:00 is of 100, and of 60 "
+        "features.transform looks ahead: made word of id 0 at 2026-01-01 14:00:00+00:00 is of 100, but of 60 "
         "without what happened after 2026-01-03T11:59:59"
     )
 
@@ -432,6 +432,6 @@ def test_a_table_that_cannot_be_judged_does_not_hide_the_next_and_rows_may_come_
         "made": before(t),
         "more": before(t).assign(at=START + pd.Timedelta(60, "h") - pd.Timedelta(1, "us"), all=len(t["events"])),
     }
-    with pytest.raises(CheckFailed, match="looks ahead: more has 100 rows of that time, and 60"):
+    with pytest.raises(CheckFailed, match="looks ahead: more has 100 rows up to then, but 60"):
         check(just, clocks=CLOCKS | {"more": (["id"], ["at"])})  # just before what is taken away
     check(lambda tables: {"made": before(tables).sample(frac=1, random_state=len(tables["events"]))})

@@ -128,7 +128,7 @@ def test_what_is_not_trusted_is_told_before_the_fit(project: Path) -> None:
     what = "make_pipeline(own_steps.Clip(), FunctionTransformer(own_steps.double), LogisticRegression())"
     with pytest.raises(ConfigError) as refused:
         train.train(config_of(project, what, ["own_steps.double"]), project)
-    said = "glue.yaml train.estimator: holds own_steps.Clip, whose code would run wherever the model is loaded"
+    said = "glue.yaml train.estimator: contains own_steps.Clip, whose code would run wherever the model is loaded"
     assert refused.value.message == said
     assert refused.value.hint == "package: {trust: [own_steps.double, own_steps.Clip]} if you trust it"
     assert fits() == [] and not (project / layout.MODEL).exists()
@@ -143,7 +143,7 @@ def test_how_a_search_chooses_is_not_kept(project: Path) -> None:
 
 def test_what_a_search_may_choose_is_looked_at(project: Path) -> None:
     holds = "GridSearchCV(make_pipeline(own_steps.Clip(), LogisticRegression()), {'logisticregression__C': [1]}, cv=2)"
-    with pytest.raises(ConfigError, match=r"holds own_steps\.Clip, whose code"):
+    with pytest.raises(ConfigError, match=r"contains own_steps\.Clip, whose code"):
         train.train(config_of(project, holds, [], SEARCH), project)
 
 
@@ -168,21 +168,21 @@ CASES: dict[str, tuple[str, list[str], str, str, str]] = {
         "make_pipeline(FunctionTransformer(lambda X: X), LogisticRegression())",
         [],
         "import own_steps",
-        "has no name to load it by",
-        "def a function",
+        "cannot be loaded by name",
+        "define a function",
     ),
     "what it learns stays elsewhere": (
         "own_steps.Remembers()",
         ["own_steps.Remembers"],
         "import own_steps",
-        "predicts otherwise once it was kept and loaded",
+        "predicts differently after it is saved and loaded",
         "attributes of the object",
     ),
     "no class of scikit-learn's": (
         "own_steps.Plain()",
         ["own_steps.Plain"],
         "import own_steps",
-        "Plain is no BaseEstimator of scikit-learn",
+        "Plain is not a BaseEstimator of scikit-learn",
         "class Plain(ClassifierMixin, BaseEstimator)",
     ),
     "a name that is not there": (
@@ -211,14 +211,14 @@ CASES: dict[str, tuple[str, list[str], str, str, str]] = {
         ["own_lazy.Step"],
         "import own_lazy",
         "own_lazy, line 6, imports own_steps inside a function",
-        "at the top of its module",
+        "at the top of the module",
     ),
     "reads a file of the project": (
         "make_pipeline(own_file.Step(), LogisticRegression())",
         ["own_file.Step"],
         "import own_file",
-        "could not be loaded where it is served: NameError",
-        "nothing but its arguments",
+        "could not be loaded for serving: NameError",
+        "only use its arguments",
     ),
 }
 

@@ -40,4 +40,4 @@ def test_a_column_that_predictions_are_called_is_no_feature() -> None:
     label = Table("t", Path("t.csv"), rows, profile(rows), [], None)
     columns = features(Request(Path(), [label.file], "y"), label)
     assert [column.kind for column in columns] == [None, "number"]
-    assert "glue predict calls a column of its own so" in columns[0].reason
+    assert "glue predict writes a column with this name" in columns[0].reason
