@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 Learn = Callable[["pd.DataFrame", Array, Array | None], tuple[bytes, Array | None]]
 WHERE = f"{layout.CONFIG} train.onnx"
-GIVEN = ("features", "target", "labels", "seed", "sample_weight")  # arguments that glue passes besides the parameters
+GIVEN = ("features", "target", "labels", "seed", "sample_weight")  # arguments that glue itself passes
 LABELS, OUTPUT = "glue.labels", "glue.output"  # keys of a model's metadata
 CHUNK_ROWS = 10_000
 PARITY_ROWS = 1_000  # rows that the model before its conversion to ONNX predicts too
@@ -144,8 +144,8 @@ def estimator(config: Config, schema: Schema) -> OnnxRegressor:
         known, index = (None, target) if schema.labels is None else np.unique(target, return_inverse=True)
         given = Path(config.train.onnx_file or "") if ask is None else ask(features, index, known, weight)
         try:
-            says = None if labels is None else json.dumps(labels)
-            return checked(given, schema, features, known, is_file=ask is None, labels=says)
+            order = None if labels is None else json.dumps(labels)
+            return checked(given, schema, features, known, is_file=ask is None, labels=order)
         except GlueError as error:
             raise StageError(f"{WHERE}: {path}: {error.message}", hint=error.hint) from error
 
@@ -201,9 +201,9 @@ def checked(
     """
     converted = tf2onnx.convert(given) if tf2onnx.is_model(given) else None
     model = onnx_graph.load(given if converted is None else converted.onnx, one_file=is_file)
-    says, names = onnx_graph.metadata(model), [value.name for value in onnx_graph.inputs(model)]
-    order = None if known is None else _labels(labels or says.get(LABELS), schema, known.tolist(), is_file=is_file)
-    output = _output(onnx_graph.outputs(model), says.get(OUTPUT))
+    metadata, names = onnx_graph.metadata(model), [value.name for value in onnx_graph.inputs(model)]
+    order = None if known is None else _labels(labels or metadata.get(LABELS), schema, known.tolist(), is_file=is_file)
+    output = _output(onnx_graph.outputs(model), metadata.get(OUTPUT))
     model = onnx_graph.with_matrices(model, schema.numeric, schema.text, output)
     run = runner(model.SerializeToString())
     out = in_chunks(run, features)[0]
@@ -226,19 +226,19 @@ def checked(
     return made, np.array(classes, object if isinstance(classes[0], str) else None)
 
 
-def _labels(says: str | None, schema: Schema, known: list[Any], *, is_file: bool) -> list[Any]:
+def _labels(stated: str | None, schema: Schema, known: list[Any], *, is_file: bool) -> list[Any]:
     """Return the labels in the order of the model's probabilities; a function receives indices of known labels."""
     hint = f"add metadata {LABELS}: {json.dumps(schema.labels)}, in the order of its probabilities"
-    if says is None:
+    if stated is None:
         if is_file:
             raise StageError("does not define which probability belongs to which class", hint=hint)
         return known
     try:
-        labels = json.loads(says)
+        labels = json.loads(stated)
     except ValueError:
         labels = None
     if not isinstance(labels, list) or len({json.dumps(label) for label in labels}) != len(labels):
-        raise StageError(f"metadata {LABELS} is not a JSON list of distinct labels: {says:.100}", hint=hint)
+        raise StageError(f"metadata {LABELS} is not a JSON list of distinct labels: {stated:.100}", hint=hint)
     every = schema.labels or []
     odd = [one for one in labels if one not in every or isinstance(one, bool) != isinstance(every[0], bool)]
     lacking = [one for one in known if one not in labels]
@@ -248,13 +248,13 @@ def _labels(says: str | None, schema: Schema, known: list[Any], *, is_file: bool
     return [every[every.index(one)] for one in labels]
 
 
-def _output(found: list[onnx_graph.Value], says: str | None) -> str:
+def _output(found: list[onnx_graph.Value], stated: str | None) -> str:
     """Return the name of the output with the probabilities or the value."""
     names = [value.name for value in found]
-    if says is not None:
-        if says not in names:
-            raise StageError(f"metadata {OUTPUT} is {says!r}, and the outputs are {', '.join(names)}")
-        return says
+    if stated is not None:
+        if stated not in names:
+            raise StageError(f"metadata {OUTPUT} is {stated!r}, and the outputs are {', '.join(names)}")
+        return stated
     floats = [value.name for value in found if value.kind in onnx_graph.FLOATS]
     if len(floats) == 1:
         return floats[0]

@@ -68,7 +68,7 @@ def train(config: Config, root: Path, schema: Schema, build: Callable[..., Estim
     except Exception as error:
         raise StageError(f"{config.train.named}: fit failed: {brief(error)}") from error
     for line in dict.fromkeys(str(one.message) for one in caught if unused_params.NOT_USED.search(str(one.message))):
-        log.warning("warning: %s", unused_params.said(line, model))
+        log.warning("warning: %s", unused_params.one_line(line, model))
     (root / layout.MODEL).parent.mkdir(parents=True, exist_ok=True)
     skops.save(model, root / layout.MODEL, trust.names)
     files.write_json(root / layout.REFIT, {"difference": None})

@@ -92,8 +92,8 @@ def train(config: Config, root: Path) -> None:
             kept = _with_older(root, context, (chosen(model), features, target), classes=classes)
             if not kept.all():
                 features, target = features[kept], target[kept]
-                anew = build(config, schema, features)
-                model, caught = fitted(anew, features, target, classes=classes, context=context)
+                unfitted = build(config, schema, features)
+                model, caught = fitted(unfitted, features, target, classes=classes, context=context)
     except GlueError:
         raise
     except Exception as error:
@@ -102,7 +102,7 @@ def train(config: Config, root: Path) -> None:
     for line in dict.fromkeys(
         f"{w.category.__name__}: {w.message}" for w in caught if not issubclass(w.category, UPKEEP)
     ):
-        log.warning("warning: %s", unused_params.said(line, model))
+        log.warning("warning: %s", unused_params.one_line(line, model))
     model = chosen(model)
     path = root / layout.MODEL
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
-"""Parameters that a library of boosting takes and does not know: it ignores them, so a misspelt one changes nothing.
+"""Warn of parameters that a boosting library accepts but does not know: a misspelt parameter has no effect.
 
-scikit-learn and CatBoost refuse them. LightGBM ignores them without a word that is seen; XGBoost warns in its own form.
+scikit-learn and CatBoost refuse them. LightGBM ignores them without a visible warning; XGBoost warns in its own format.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from mlops_glue.suggest import suggestion
 
 log = logging.getLogger(__name__)
 Estimator = Any  # of scikit-learn, which has no types
-FROM_CPP = re.compile(r"\[[\d:]+\] WARNING: \S+:\d+:\s*")  # before a warning of XGBoost's
+FROM_CPP = re.compile(r"\[[\d:]+\] WARNING: \S+:\d+:\s*")  # the start of XGBoost's warnings
 NOT_USED = re.compile(r'Parameters: \{ (".+") \} are not used')
 
 
@@ -30,8 +30,8 @@ def warn(model: Estimator) -> None:
                 log.warning("warning: %s", _worded(part, name, sorted(accepted) + sorted(known)))
 
 
-def said(warning: str, model: Estimator) -> str:
-    """A warning of a fit in one line; of XGBoost's about parameters, with what they were meant to be."""
+def one_line(warning: str, model: Estimator) -> str:
+    """Return a warning of a fit as one line; for XGBoost's unused parameters, with the nearest known names."""
     line = next(iter(FROM_CPP.sub("", warning).strip().splitlines()), warning)
     if (found := NOT_USED.search(line)) is None:
         return line
@@ -42,14 +42,14 @@ def said(warning: str, model: Estimator) -> str:
 
 def _worded(part: Estimator, name: str, known: list[str]) -> str:
     kind = "XGBoost" if part is None else type(part).__name__
-    if name in known:  # it has it, and not for this objective or booster
+    if name in known:  # the parameter exists, but not for this objective or booster
         return f"{kind} does not use the parameter {name!r} here"
     near = suggestion(name, known)
     return f"{kind} does not know the parameter {name!r}, and ignores it{f' ({near})' if near else ''}"
 
 
 def _parts(model: Estimator) -> Iterator[Estimator]:
-    """A model and the estimators inside it."""
+    """Yield a model and the estimators inside it."""
     yield model
     if hasattr(model, "get_params"):
         yield from (part for part in model.get_params(deep=True).values() if library(part) and _is_estimator(part))
@@ -60,6 +60,6 @@ def _is_estimator(part: Any) -> bool:
 
 
 def _accepted(part: Estimator) -> set[str]:
-    """What the constructors of a class and its bases name."""
+    """Return the parameters that the constructors of a class and its bases name."""
     made = (vars(base)["__init__"] for base in type(part).__mro__ if "__init__" in vars(base) and base is not object)
     return {name for init in made for name in inspect.signature(init).parameters} - {"self", "args", "kwargs"}

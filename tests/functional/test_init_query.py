@@ -249,7 +249,7 @@ def test_what_is_there_is_not_overwritten(path: str, tmp_path: Path, glue: Glue)
     (tmp_path / "orders.sql").write_text("select 1 as y")
     before = everything(tmp_path)
     done = glue("init", "--url", "duckdb:///gone.db", "--query", "orders.sql", "--target", "y", cwd=tmp_path, code=2)
-    assert f"{path} is there already" in done.stderr and everything(tmp_path) == before
+    assert f"{path} already exists" in done.stderr and everything(tmp_path) == before
 
 
 def test_where_writing_fails_all_is_as_before(tmp_path: Path, glue: Glue, warehouse: Path) -> None:

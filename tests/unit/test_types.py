@@ -74,7 +74,7 @@ LEFT_OUT: list[tuple[Any, str]] = [
         (of([time(1), None, time(2), time(3)], kind), "a time of day")
         for kind in (pa.time32("s"), pa.time32("ms"), pa.time64("us"), pa.time64("ns"))
     ),
-    *((of([timedelta(1), None, timedelta(2), timedelta(3)], pa.duration(unit)), "a length of time") for unit in UNITS),
+    *((of([timedelta(1), None, timedelta(2), timedelta(3)], pa.duration(unit)), "a duration") for unit in UNITS),
     *(
         (of([b"\xff", None, b"b", b"c"], kind), "bytes, not text")
         for kind in (pa.binary(), pa.large_binary(), pa.binary_view(), pa.binary(1))

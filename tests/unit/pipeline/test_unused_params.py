@@ -80,11 +80,11 @@ def test_what_xgboost_says_is_put_into_a_line(params: dict[str, Any], said: str)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("default")
         model.fit(X, Y)
-    told = [unused_params.said(f"{one.category.__name__}: {one.message}", model) for one in caught]
+    told = [unused_params.one_line(f"{one.category.__name__}: {one.message}", model) for one in caught]
     assert said in told
 
 
 def test_other_warnings_stay_as_they_are() -> None:
-    assert unused_params.said("ConvergenceWarning: lbfgs failed\nmore", LogisticRegression()) == (
+    assert unused_params.one_line("ConvergenceWarning: lbfgs failed\nmore", LogisticRegression()) == (
         "ConvergenceWarning: lbfgs failed"
     )
