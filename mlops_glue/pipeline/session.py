@@ -79,7 +79,7 @@ def project_lock(root: Path, name: str = layout.LOCK, *, waits: bool = True) -> 
     """Let one `glue` at a time work in a project; `name` is the lock's file.
 
     Raises:
-        ToolError: another process holds the lock, still after `GLUE_LOCK_TIMEOUT_S` seconds, or immediately without `waits`.
+        ToolError: another process holds the lock, after `GLUE_LOCK_TIMEOUT_S` seconds, or immediately without `waits`.
     """
     from filelock import FileLock, Timeout
 

@@ -344,7 +344,7 @@ def test_another_script_names_the_target_and_a_missing_one_is_told(tmp_path: Pat
     ("path", "with_dvc", "said", "hint"),
     [
         ("d.csv", False, "d.csv, which train.py reads, does not exist\n", "or glue adopt --tracking, without a table"),
-        ("d.csv", True, "is not there: dvc pull?", "hint: dvc pull && glue adopt"),
+        ("d.csv", True, "does not exist: dvc pull?", "hint: dvc pull && glue adopt"),
         ("https://a.b/d.csv", False, "does not exist: save it in the repository", "glue adopt --data TABLE"),
     ],
 )

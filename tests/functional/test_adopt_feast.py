@@ -76,7 +76,7 @@ def test_views_are_read_without_running_them(repository: Path) -> None:
     )
     assert notes == [
         "view warehouse reads BigQuerySource: left out, as its table is not here",
-        "view lost reads data/lost.parquet, which is not there",
+        "view lost reads data/lost.parquet, which does not exist",
     ]
 
 

@@ -565,7 +565,7 @@ def test_a_single_table_of_entities_in_time(tmp_path: Path, inside: Callable[...
     # two rows of a customer at one moment: the columns are the row's, not the customer's
     pd.concat([events, events.head(1).assign(amount=3.5)]).to_csv(tmp_path / "t.csv", index=False)
     code, _, err = inside("init", "q", *words, cwd=tmp_path)
-    assert "wrote no Feast repository:  rows of t.csv share customer_id and at" in err
+    assert "wrote no Feast repository: rows of t.csv share customer_id and at" in err
     assert configs.load(tmp_path / "q").features.use == []
 
 

@@ -1,4 +1,4 @@
-"""A search inside the fit does not see the rows that it is estimated from, nor what belongs to them."""
+"""A search inside the fit does not see the rows that it is judged by, nor what belongs to them."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def test_what_only_looks_like_it_is_not(column: Any, target: Any, labels: Any) -
 
 @pytest.mark.parametrize(("known", "told_of"), [(N // 2, True), (N // 2 - 1, False)])
 def test_a_column_that_mostly_is_null_says_nothing_of_the_target(known: int, told_of: bool) -> None:
-    """Of half of the rows on it is estimated from the values that are there. Both classes are among the others."""
+    """Of half of the rows on it is judged by the values that are there. Both classes are among the others."""
     column = np.where(np.arange(N) < known, np.where(YES, 3, 1), np.nan).astype(np.float32)
     assert explain_leak(column, (YES.astype(int), ["no", "yes"]), True) == (
         "alone determines the target without error" if told_of else None
