@@ -173,7 +173,7 @@ def test_a_delay_leaves_out_what_is_not_that_old(
         for name, (ttl, late) in VIEWS.items():
             want = [expected(tables[name], (a, b), at - delay, at, ttl, late=late) for a, b, at in asked]
             assert got[f"{name}_v"].to_pylist() == want, (case, name)
-        made.replace_sources(lambda path: path)  # as the replay does it: the age is estimated from the reader
+        made.replace_sources(lambda path: path)  # as the replay does it: the age is judged by the reader
         made.apply()
         for at in np.argsort(when, kind="stable")[::12]:
             a, b, now = asked[at]
