@@ -1,8 +1,8 @@
-"""Who moved an alias or signed a version, when, why and on what evidence: a chain of entries, only ever appended to.
+"""The audit record: an append-only chain of who moved an alias or signed a version, when, why and on what evidence.
 
 The entries are lines of JSON in the git ref `refs/glue/audit`; outside git, in `.glue/audit.jsonl`. Each has the hash
-of its content, `id`, and the hash of the chain up to it. The id is also a tag of the version that it is about, in the
-registry, so a chain that is cut short or written anew does not go unseen. `audit_check` finds what is wrong.
+of its content, `id`, and the hash of the chain up to it. The id is also a tag of the version in the registry, so a
+truncated or rewritten chain is detected. `audit_check` finds the problems.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ REF = "refs/glue/audit"
 
 @dataclass(frozen=True)
 class Move:
-    """An alias that moved, or a version that was signed.
+    """An alias move, or a signature of a version.
 
     Attributes:
         model: the registered model.
-        alias: champion, challenger or another; None of a signature.
-        version: that it went to; None where it was taken off.
-        previous: that it was at.
+        alias: champion, challenger or another; None for a signature.
+        version: the alias's new version; None if it was removed.
+        previous: the alias's former version.
         event: promote, rollback, approve, force or sign.
-        actor: who: name, email, and what is known of a CI job, with those who reviewed it.
-        reason: what the actor said.
-        evidence: SHA-256 of the record that it was decided on (`history.evidence`); of a signature, that of its file.
+        actor: name and email of the user, and details of a CI job with its reviewers.
+        reason: the reason that the actor gave.
+        evidence: SHA-256 of the decision (`history.evidence`); for a signature, of the signature file.
         time: in ISO 8601, UTC.
-        command: as it was typed, without secrets.
-        registry: which one it was in, by the model's tag `glue.registry`; several may share the record.
+        command: as typed, without secrets.
+        registry: the registry, by the model's tag `glue.registry`; several registries may share the record.
     """
 
     model: str
@@ -77,7 +77,7 @@ class Entry:
 def move(
     root: Path, model: str, alias: str | None, version: int | None, previous: int | None, event: str, **more: Any
 ) -> Move:
-    """A move that is made now, by whoever runs this process; no secret stays in what was typed."""
+    """Build a move at the current time by the current user, with secrets removed from the command and the reason."""
     now, command = datetime.now(UTC).isoformat(timespec="microseconds"), command_line()
     known = {"reason": None, "evidence": None, "actor": actor(root), "time": now} | more
     reason = redacted(known.pop("reason") or "") or None
@@ -85,7 +85,7 @@ def move(
 
 
 def actor(root: Path) -> dict[str, str]:
-    """Who runs this process, by git's identity, the machine's account, and the CI job if it is one."""
+    """Return the current user: git's identity, the account on this machine, and the CI job if there is one."""
     found = {"name": git.setting(root, "user.name"), "email": git.setting(root, "user.email"), "host": platform.node()}
     with contextlib.suppress(OSError, KeyError):  # a container may have no name for the user
         found["account"] = getpass.getuser()
@@ -93,9 +93,9 @@ def actor(root: Path) -> dict[str, str]:
 
 
 def identity(who: Mapping[str, str]) -> str:
-    """The one name of an actor that counts: of the CI job's, else git's email, else the account of the machine.
+    """Return an actor's identifying name: from the CI job, or else git's email, or else the account on the machine.
 
-    Of an address that GitHub or GitLab gives out it is the login: a person is the same at a laptop and in a job.
+    For a no-reply address of GitHub or GitLab it is the login, so that a person is the same on a laptop and in a job.
     """
     email = who.get("email", "")
     for given_out in (r"(?:\d+\+)?([^@]+)@users\.noreply\.github\.com", r"\d+-([^@]+)@users\.noreply\.gitlab\.com"):
@@ -104,21 +104,21 @@ def identity(who: Mapping[str, str]) -> str:
 
 
 def approvers(root: Path, environment: str) -> list[str]:
-    """Who approves by running this process: its actor; in a job of GitHub Actions the reviewers of its environment.
+    """Return the approvers: the current user, or in a GitHub Actions job the reviewers of its environment.
 
     Raises:
-        ToolError: GitHub does not say who they are.
+        ToolError: GitHub does not return the reviewers.
     """
     if not github.is_job():
         return [identity(actor(root))]
     found = github.reviewers(environment)
     if found is None:
-        raise ToolError("the job has no GITHUB_TOKEN to ask GitHub with who reviewed it")
+        raise ToolError("the job has no GITHUB_TOKEN to look up its reviewers on GitHub")
     return found
 
 
 def described(moved: Mapping[str, Any]) -> str:
-    """A move in one line, whatever its reason is: when, which alias, from where to where, how, by whom and why."""
+    """Return a move in one line: time, alias, former and new version, event, actor and reason."""
     reason = f": {moved['reason']}" if moved["reason"] else ""
     who = moved["actor"]
     reviewed = f", reviewed by {who['reviewers']}" if who.get("reviewers") else ""
@@ -134,13 +134,13 @@ def described(moved: Mapping[str, Any]) -> str:
 
 
 def record(root: Path, made: Move, remote: str | None = None) -> Entry:
-    """Append a move, whoever else appends meanwhile.
+    """Append a move. It is safe if other processes append at the same time.
 
     Args:
         root: the project folder.
         made: the move.
-        remote: of git, where the record is shared. Where it cannot be reached, that is a warning; in CI, whose machine
-            ends with the job, an error.
+        remote: the git remote that shares the record. If it cannot be reached, this is a warning; in CI, where the
+            local record is lost after the job, it is an error.
 
     Raises:
         ToolError: git fails.
@@ -162,9 +162,9 @@ def record(root: Path, made: Move, remote: str | None = None) -> Entry:
 
 
 def recorder(root: Path, remote: str | None, environment: str) -> Callable[..., str]:
-    """What `Store.record_move` is: it appends an entry, and returns its id.
+    """Return the function for `Store.record_move`, which appends an entry and returns its id.
 
-    Of a champion that a job of GitHub Actions moves, the reviewers of GitHub's environment stand in it.
+    If a GitHub Actions job moves the champion, the entry contains the reviewers of the GitHub environment.
     """
 
     def record_move(model: str, alias: str | None, version: int | None, previous: int | None, **more: Any) -> str:
@@ -175,7 +175,7 @@ def recorder(root: Path, remote: str | None, environment: str) -> Callable[..., 
 
 
 def last_champion(root: Path, remote: str | None) -> Callable[[str, str | None], int | None]:
-    """What `Store.recorded` is: the version of the last entry about a champion, of this machine or another."""
+    """Return the function for `Store.recorded`, which returns the last recorded champion, also from other machines."""
 
     def recorded(model: str, registry: str | None) -> int | None:
         if remote is not None:
@@ -193,33 +193,33 @@ def _reviewed(environment: str) -> dict[str, str]:
     try:
         found = github.reviewers(environment)
     except ToolError as error:
-        log.warning("warning: who reviewed this run is not recorded: %s", error.message)
+        log.warning("warning: the reviewers of this run are not recorded: %s", error.message)
         return {}
     return {"environment": environment, "reviewers": ", ".join(found)} if found else {}
 
 
 def share(root: Path, remote: str, *, must: bool = False) -> None:
-    """Bring what the remote has, and send what it lacks; where it cannot be reached, a warning, or an error if it must.
+    """Exchange entries with the remote. If it cannot be reached, this is a warning, or with `must` an error.
 
     Raises:
-        ToolError: it must, and cannot.
+        ToolError: `must` is set, and the remote cannot be reached.
     """
     try:
         git_ref.share(root, REF, _merged, remote)
     except ToolError as error:
         if must:
-            problem = f"nothing is moved: the audit record cannot be shared: {error.message}"
-            raise ToolError(problem, hint="the job needs permissions: {contents: write}; glue ci gives it") from error
-        log.warning("warning: the audit record is not shared: %s", error.message)
+            problem = f"the alias was not moved: the audit record cannot be shared: {error.message}"
+            raise ToolError(problem, hint="add permissions: {contents: write} to the job, or run glue ci") from error
+        log.warning("warning: the audit record was not shared: %s", error.message)
 
 
 def entries(root: Path) -> list[Entry]:
-    """The record, in order."""
+    """Return the entries of the record, in order."""
     return readable(text(root))
 
 
 def readable(record: str) -> list[Entry]:
-    """The entries of a record, without lines that are none."""
+    """Return the entries of a record. Lines that are not entries are skipped."""
     found = []
     for line in record.splitlines():
         with contextlib.suppress(ValueError):
@@ -228,10 +228,10 @@ def readable(record: str) -> list[Entry]:
 
 
 def parsed(line: str) -> Entry:
-    """An entry, of its line.
+    """Parse an entry from its line.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the line is not an entry.
     """
     try:
         found = Entry(**json.loads(line))
@@ -244,12 +244,12 @@ def parsed(line: str) -> Entry:
         if known and numbers and isinstance(found.id, str) and isinstance(found.chain, str):
             return found
     except (KeyError, TypeError) as error:
-        raise ValueError("no entry") from error
-    raise ValueError("no entry")
+        raise ValueError("not an entry") from error
+    raise ValueError("not an entry")
 
 
 def text(root: Path) -> str:
-    """The record as it is kept: a line of JSON for each entry."""
+    """Read the record: a line of JSON for each entry."""
     if git.is_work_tree(root):
         return git_ref.read(root, REF)
     path = root / layout.AUDIT
@@ -257,7 +257,7 @@ def text(root: Path) -> str:
 
 
 def appended(text: str, content: dict[str, Any]) -> str:
-    """The record with one more entry."""
+    """Append an entry to a record's text."""
     before = readable(text)
     made = digest(content)
     line = {"content": content, "id": made, "chain": chained(before[-1].chain if before else "", made)}
@@ -265,7 +265,7 @@ def appended(text: str, content: dict[str, Any]) -> str:
 
 
 def _merged(theirs: str, ours: str) -> str:
-    """Their record, and after it what only ours has."""
+    """Append our own entries to their record."""
     known = {entry.id for entry in readable(theirs)}
     for entry in readable(ours):
         if entry.id not in known:
@@ -274,5 +274,5 @@ def _merged(theirs: str, ours: str) -> str:
 
 
 def chained(before: str, entry: str) -> str:
-    """The hash of the chain up to an entry, of that before it and of the entry's id."""
+    """Return the hash of the chain up to an entry, from the previous chain hash and the entry's id."""
     return hashlib.sha256(f"{before}{entry}".encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""What is wrong with the audit record, by itself and beside what the registry knows."""
+"""Checks of the audit record: its own consistency, and its agreement with the registry."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from mlops_glue.errors import ToolError
 if TYPE_CHECKING:
     from mlops_glue.adapters.mlflow import Store
 
-Numbered = Sequence[tuple[int, Entry]]  # with the number in the record, from 1
+Numbered = Sequence[tuple[int, Entry]]  # with their numbers in the record, from 1
 
 
 @dataclass(frozen=True)
 class Registered:
-    """What the registry knows of a model.
+    """The registry's data on a model.
 
     Attributes:
-        id: which registry this is; None where no move was recorded in it.
-        pinned: by version: the ids of the entries about it. A version that is gone is not in it.
-        aliases: where each is now.
-        evidence: by version: the hashes of the records of the decisions on it.
-        signed: by version that was signed: the hash of its signature as it is now; None: it has none.
+        id: the registry's id; None if no move was recorded in it.
+        pinned: by version, the ids of the entries about it. Deleted versions are missing.
+        aliases: the current version of each alias.
+        evidence: by version, the hashes of the decisions on it.
+        signed: by signed version, the hash of its current signature; None if it has none.
     """
 
     id: str | None = None
@@ -38,10 +38,10 @@ class Registered:
 
 
 def registered(store: Store, model: str, record: str) -> Registered:
-    """What the registry knows of a model that the record speaks of.
+    """Read the registry's data on a model.
 
     Raises:
-        ToolError: it does not answer.
+        ToolError: the registry does not answer.
     """
     tags = store.tags_by_version(model)
     if not tags:
@@ -57,17 +57,17 @@ def registered(store: Store, model: str, record: str) -> Registered:
 
 
 def _kept(store: Store, model: str, version: int, tags: Mapping[str, str]) -> list[str] | None:
-    """The hash of each list of conditions in a version's `promotion.json`; None where no entry is about the version."""
+    """Return the hashes of the lists of conditions in a version's `promotion.json`; None if it has no entries."""
     if not any(key.startswith(ENTRY) for key in tags):
         return None
     try:
         return [digest(one["conditions"]) for one in history.promotions(store, model, version)]
-    except ToolError:  # cannot be read, or was replaced by what is none
+    except ToolError:  # it cannot be read, or has been replaced
         return []
 
 
 def of_registry(entries: Sequence[Entry], model: str, known: Registered) -> list[Entry]:
-    """The entries about a model in one registry: they name it, or no registry at all, or it knows them."""
+    """Return the entries about a model in one registry: those that name it or no registry, or that it has pinned."""
     ids = {entry for of in known.pinned.values() for entry in of}
     return [
         entry
@@ -78,35 +78,37 @@ def of_registry(entries: Sequence[Entry], model: str, known: Registered) -> list
 
 
 def problems(record: str, known: Registered, model: str, *, is_there: bool = True) -> list[str]:
-    """What is wrong: an entry, a decision or a signature edited, removed, added or reordered; a move in no entry.
+    """Find entries, decisions and signatures that were edited, removed, added or reordered, and unrecorded moves.
 
     Args:
-        record: what `audit.text` gives.
-        known: by the registry, as it is now.
+        record: the text of the record, from `audit.text`.
+        known: the registry's current data.
         model: the registered model.
-        is_there: whether there is a registry; without one the entries alone can be looked at.
+        is_there: whether there is a registry; without one, only the chain is checked.
     """
     found, numbered = _chain_problems(record)
     if not is_there:
-        where = "set tracking.uri, in glue.yaml, to the registry that they speak of"
-        unseen = f"the entries ({len(numbered)}) were held against no registry, as none is here: {where}"
+        way = "set tracking.uri in glue.yaml to their registry"
+        unseen = f"the entries ({len(numbered)}) were not compared with a registry, because there is none here: {way}"
         return [*found, unseen] if numbered else found
     own = of_registry([entry for _, entry in numbered], model, known)
     ours = [(number, entry) for number, entry in numbered if entry in own]
     ids, lost = {entry.id for entry in own}, set()
     for version, pinned in known.pinned.items():
         missing = [entry[:12] for entry in pinned if entry not in ids]
-        where = "was removed, or is on another machine (audit: {remote: origin} shares the record)"
+        where = "was removed, or is on another machine (to share the record, set audit: {remote: origin})"
         lost |= {version for _ in missing[:1]}
-        found += [f"v{version}: entry {entry}, which the registry knows, {where}" for entry in missing]
+        found += [f"v{version}: entry {entry}, which is in the registry, {where}" for entry in missing]
     for number, entry in ours:
         to = entry.content.get("version")
         if isinstance(to, int) and entry.id not in known.pinned.get(to, [entry.id]):
-            found.append(f"entry {number}: says what became of v{to}, and the registry has no such move")
+            found.append(f"entry {number}: moves an alias to v{to}, but the registry has no such move")
     moves = [(number, entry) for number, entry in ours if not _is_signature(entry)]
     found += [*_evidence(moves, known), *_signatures(ours, known)]
     if moves or any(of not in ids for pinned in known.pinned.values() for of in pinned):
-        found += _aliases(moves, known, lost)  # else they are older than the record, which begins with the next move
+        found += _aliases(
+            moves, known, lost
+        )  # else the aliases are older than the record, which begins with the next move
     return found
 
 
@@ -115,47 +117,47 @@ def _is_signature(entry: Entry) -> bool:
 
 
 def _evidence(moves: Numbered, known: Registered) -> Iterator[str]:
-    """A move whose decision the version does not have any more."""
+    """Find moves whose decision is no longer on the version."""
     for number, entry in moves:
         version, evidence = entry.content.get("version"), entry.content.get("evidence")
         if evidence and version is not None and evidence not in known.evidence.get(version, [evidence]):
             yield (
-                f"entry {number}: the decision that v{version} was moved on, {evidence[:12]}, "
-                "is not in the registry any more: its record, or its part of promotion.json, was changed or removed"
+                f"entry {number}: the decision {evidence[:12]} for the move to v{version} is no longer in the "
+                "registry: its tag, or its part of promotion.json, was changed or removed"
             )
 
 
 def _signatures(ours: Numbered, known: Registered) -> Iterator[str]:
-    """A version whose signature is not the last one that was recorded."""
+    """Find versions whose signature is not the last recorded signature."""
     last = {entry.content["version"]: (number, entry) for number, entry in ours if _is_signature(entry)}
     for version, (number, entry) in last.items():
         if version in known.signed and known.signed[version] != entry.content.get("evidence"):
-            gone = "is gone" if known.signed[version] is None else "was written anew"
-            yield f"entry {number}: the signature of v{version} {gone} since"
+            change = "removed" if known.signed[version] is None else "replaced"
+            yield f"entry {number}: the signature of v{version} has since been {change}"
 
 
 def _aliases(moves: Numbered, known: Registered, lost: Collection[int]) -> Iterator[str]:
-    """An alias that was moved by other means than glue, now or between two entries; `lost`: versions without theirs."""
+    """Find aliases that were moved without glue, now or between two entries. `lost`: versions with missing entries."""
     last: dict[str, int | None] = {entry.content["alias"]: entry.content.get("version") for _, entry in moves}
     for alias, version in known.aliases.items():
         if last.get(alias) != version:
             how = "its entry is missing, or it" if version in lost else "it"
-            yield f"alias {alias} is at v{version}, and no entry says so: {how} was moved outside glue"
+            yield f"alias {alias} is at v{version}, but has no entry for it: {how} was moved outside glue"
     for alias, former in last.items():
         if former and alias not in known.aliases:
-            yield f"alias {alias} was taken off v{former} outside glue"
+            yield f"alias {alias} was removed from v{former} outside glue"
     for alias in last:
         of = [(number, entry) for number, entry in moves if entry.content.get("alias") == alias]
         first = min(of, key=lambda one: str(one[1].content.get("time")))
-        # two machines may have moved it at once: what an entry put there at any time is no problem
+        # two machines may move it at the same time, so any recorded version is accepted
         there = {None, first[1].content.get("previous"), *(entry.content.get("version") for _, entry in of)}
         for number, entry in of:
             if (previous := entry.content.get("previous")) not in there:
-                yield f"entry {number}: found alias {alias} at v{previous}, where no entry had put it: outside glue"
+                yield f"entry {number}: alias {alias} was at v{previous}, but no entry moved it there: outside glue"
 
 
 def _chain_problems(record: str) -> tuple[list[str], Numbered]:
-    """What is wrong with the chain itself; and the entries that can be read."""
+    """Check the chain itself, and return its problems and the entries that can be read."""
     found, read, chain = [], [], ""
     for number, line in enumerate(record.splitlines(), 1):
         try:
@@ -165,9 +167,11 @@ def _chain_problems(record: str) -> tuple[list[str], Numbered]:
             continue
         read.append((number, entry))
         if digest(entry.content) != entry.id:
-            found.append(f"entry {number}: was edited: its content has not the hash {entry.id[:12]}")
+            found.append(f"entry {number}: was edited: its content does not match its hash {entry.id[:12]}")
         chain = chained(chain, entry.id)
         if chain != entry.chain:
-            found.append(f"entry {number}: does not follow the one before it: entries were removed, added or reordered")
+            found.append(
+                f"entry {number}: does not follow the previous entry: entries were removed, added or reordered"
+            )
             chain = entry.chain
     return found, read

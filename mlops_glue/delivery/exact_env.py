@@ -1,4 +1,4 @@
-"""The environment that a version was made in: how this one differs from it, and the same built again with uv."""
+"""The environment that a version was trained in: its differences from this one, and rebuilding it with uv."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 def differences(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """How an environment differs from the recorded one, in what results depend on."""
+    """Return the differences from the recorded environment that can affect results."""
     out = [f"{key} {then[key]}, here {now[key]}" for key in ("python", "glue", "machine") if then[key] != now[key]]
     for package in sorted({*then.get("computes", COMPUTES), *now.get("computes", [])}):
         versions = then["packages"].get(package), now["packages"].get(package)
@@ -36,42 +36,42 @@ def differences(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
 
 def pins(environment: dict[str, Any]) -> list[str]:
-    """The recorded packages, without glue itself, as pip takes them."""
+    """Return the recorded packages, without glue itself, as pip requirements."""
     return [f"{name}=={version}" for name, version in environment["packages"].items() if name != "mlops-glue"]
 
 
 def build(environment: dict[str, Any], folder: Path) -> Path:
-    """Build the recorded environment with uv; glue is the recorded release, or this checkout where it is that release.
+    """Build the recorded environment with uv. glue is the recorded release, or this checkout if it is that release.
 
     Args:
-        environment: as `provenance.environment` has recorded it.
-        folder: is made.
+        environment: as recorded by `provenance.environment`.
+        folder: the folder to create.
 
     Returns:
-        The folder of its commands.
+        The folder with its commands.
 
     Raises:
-        ToolError: uv is not installed, or Python or a package cannot be had.
+        ToolError: uv is not installed, or Python or a package cannot be installed.
     """
     uv = shutil.which("uv", path=f"{Path(sys.executable).parent}") or shutil.which("uv")
     if uv is None:
         raise ToolError("--exact-env needs uv", hint="pip install uv")
-    wanted = folder.with_suffix(".txt")
-    wanted.write_text("".join(f"{pin}\n" for pin in pins(environment)), encoding="utf-8")
+    requirements = folder.with_suffix(".txt")
+    requirements.write_text("".join(f"{pin}\n" for pin in pins(environment)), encoding="utf-8")
     source, release = Path(__file__).parents[2], environment["glue"]
     is_this = release == __version__ and (source / "pyproject.toml").is_file()
     glue = str(source) if is_this else f"mlops-glue=={release}"
     version, python = environment["python"], str(folder / "bin" / "python")
     log.info("building the recorded environment: Python %s, %d packages", version, len(pins(environment)))
     install = ["pip", "install", "--quiet", "--python", python, "--no-deps"]
-    near = "or without --exact-env, to see what this environment makes of it"
+    near = "or run without --exact-env, to reproduce it in this environment"
     _run(
         [uv, "venv", "--quiet", "--python", version, str(folder)],
         f"Python {version}",
         f"uv python install {version}, {near}",
     )
-    _run([uv, *install, "-r", str(wanted)], "its packages", f"look whether uv's index has it, {near}")
-    _run([uv, *install, glue], "glue", f"look whether uv's index has it, {near}")
+    _run([uv, *install, "-r", str(requirements)], "its packages", f"check whether uv's index has them, {near}")
+    _run([uv, *install, glue], "glue", f"check whether uv's index has it, {near}")
     return folder / "bin"
 
 

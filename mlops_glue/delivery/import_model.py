@@ -1,7 +1,7 @@
-"""A model that another program registered in MLflow becomes a bundle, and a version in a project's own registry.
+"""Import of a model that another program registered in MLflow, as a bundle and a version in the project's registry.
 
-Serving never uses MLflow's loaders. So the model is loaded here, once, in a process that ends, and where that could run
-code of the model's only for a person who says that they trust it; what is kept and served is its ONNX form.
+Serving never uses MLflow's loaders. So the model is loaded here, once, in a separate process. If loading could run the
+model's own code, a person must trust it first. Only the ONNX form is stored and served.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from mlops_glue.delivery.fetch import opened
 from mlops_glue.errors import DataError, UsageError
 from mlops_glue.version import __version__
 
-ROWS = 10_000  # of the table that the ONNX form is proved on
-BUNDLE = "bundle"  # the folder that `convert` makes
+ROWS = 10_000  # of the table, for checking the ONNX form
+BUNDLE = "bundle"  # the folder that `convert` creates
 
 
 class Source(NamedTuple):
-    """Which model, and how it is read."""
+    """The model to import."""
 
     top: Path  # the repository
-    registry: str | None  # None: its own `mlflow.db`
+    registry: str | None  # None: the repository's `mlflow.db`
     name: str
     version: str  # a number, or `@alias`
-    trust: bool  # load it although that runs code of its own
-    table: Path | None  # rows that it takes; None: its input example
+    trust: bool  # load it even if this runs its own code
+    table: Path | None  # input rows; None: its input example
 
 
 class Imported(NamedTuple):
-    """What was converted."""
+    """The converted model."""
 
     uri: str
     serialization: str
@@ -47,19 +47,19 @@ class Imported(NamedTuple):
 
 
 def parse(model: str) -> tuple[str, str]:
-    """Name and version of `name/version`, `name@alias` or `models:/…`.
+    """Parse name and version from `name/version`, `name@alias` or `models:/…`.
 
     Raises:
-        UsageError: it is neither.
+        UsageError: the text has another form.
     """
     found = re.fullmatch(r"(?:models:/)?([^/@]+)(?:/(\d+)|(@[^/@]+))", model)
     if found is None:
-        raise UsageError(f"--model {model}: is neither NAME/VERSION nor NAME@ALIAS", hint="glue adopt --model churn/3")
+        raise UsageError(f"--model {model}: must be NAME/VERSION or NAME@ALIAS", hint="glue adopt --model churn/3")
     return found[1], found[2] or found[3]
 
 
 def find_registry(top: Path, registry: str | None) -> str | None:
-    """Where the model is registered; None: in the repository's own `mlflow.db`.
+    """Return the registry of the model; None for the repository's own `mlflow.db`.
 
     Raises:
         UsageError: there is no registry.
@@ -70,21 +70,21 @@ def find_registry(top: Path, registry: str | None) -> str | None:
         return None
     if (top / "mlruns").is_dir():
         return (top / "mlruns").as_uri()
-    raise UsageError(f"no MLflow registry is in {top}", hint="--registry URI, or export MLFLOW_TRACKING_URI=…")
+    raise UsageError(f"no MLflow registry in {top}", hint="--registry URI, or export MLFLOW_TRACKING_URI=…")
 
 
 def convert(source: Source, scratch: Path) -> Imported:
-    """Load the model, convert it, prove it, and leave the bundle in `scratch`. To be called in a process of its own.
+    """Load the model, convert it, check it, and write the bundle to `scratch`. Call it in a separate process.
 
     Raises:
-        DataError: it is of another flavor than scikit-learn.
-        UsageError: to load it runs code and it is not trusted, or there are no rows to prove it on.
+        DataError: the model is not a scikit-learn model.
+        UsageError: loading the model runs code that is not trusted, or there are no rows to check it on.
     """
-    os.chdir(source.top)  # of a relative artifact location
+    os.chdir(source.top)  # for relative artifact locations
     from mlops_glue.adapters import mlflow
 
     registry = source.registry
-    if registry is None:  # of a copy: MLflow may write to what it opens
+    if registry is None:  # use a copy, because MLflow may write to it
         shutil.copy(source.top / layout.TRACKING_DB, scratch / layout.TRACKING_DB)
     elif registry.startswith("file:"):
         os.environ["MLFLOW_ALLOW_FILE_STORE"] = "true"
@@ -94,18 +94,19 @@ def convert(source: Source, scratch: Path) -> Imported:
     flavor = about["flavors"].get("sklearn")
     if flavor is None:
         flavors = ", ".join(set(about["flavors"]) - {"python_function"}) or "python_function alone"
-        raise DataError(f"{uri}: is of {flavors}", hint="what mlflow.sklearn.log_model wrote can be converted")
+        problem = f"{uri}: must be a scikit-learn model ({flavors})"
+        raise DataError(problem, hint="log it with mlflow.sklearn.log_model")
     model = _load(source, uri, folder, flavor)
     frame = mlflow.example_rows(folder) if source.table is None else tables.to_pandas(tables.sample(source.table, ROWS))
     if frame is None:
-        raise UsageError(f"{uri}: has no input example to prove the ONNX form on", hint="--data TABLE")
+        raise UsageError(f"{uri}: has no input example to check the ONNX form on", hint="--data TABLE")
     if source.table is not None and hasattr(model, "n_features_in_") and not hasattr(model, "feature_names_in_"):
-        frame = frame[frame.columns[: model.n_features_in_]]  # of a model of an array: by their order
-    from mlops_glue.pipeline.convert import convert as as_bundle  # late: to refuse takes no time
+        frame = frame[frame.columns[: model.n_features_in_]]  # a model trained on an array: use the column order
+    from mlops_glue.pipeline.convert import convert as as_bundle  # imported late, so that a refusal is fast
 
     parity = as_bundle(model, about.get("signature"), frame, scratch / BUNDLE, watched=source.table is not None)
     rows = parity["holdout_rows"]
-    proof = f"faithful on {rows:,} rows and {parity['rows'] - rows} awkward ones"
+    proof = f"faithful on {rows:,} rows and {parity['rows'] - rows} edge cases"
     return Imported(uri, _serialization(flavor), about.get("run_id"), proof, _notes(about, flavor, source.table))
 
 
@@ -117,8 +118,8 @@ def _load(source: Source, uri: str, folder: Path, flavor: Mapping[str, Any]) -> 
         return mlflow.load_sklearn(folder)
     if kind != "skops":
         raise UsageError(
-            f"{uri}: is kept as {kind}, and to load that runs any code that somebody put into it",
-            hint="glue adopt … --trust, where you know who made it",
+            f"{uri}: stored as {kind}, and loading it runs any code that it contains",
+            hint="glue adopt … --trust, if you trust its author",
         )
     return skops.load(folder / Path(flavor["pickled_model"]).name)
 
@@ -128,23 +129,21 @@ def _serialization(flavor: Mapping[str, Any]) -> str:
 
 
 def _notes(about: Mapping[str, Any], flavor: Mapping[str, Any], table: Path | None) -> list[str]:
-    """What a person should know of the proof."""
+    """Return notes on the limits of the check."""
     notes = []
     if not about.get("signature"):
         by = f"the columns of {table.name}" if table is not None else "its input example"
-        notes.append(f"it has no signature: what it takes is told by {by}")
+        notes.append(f"it has no signature: its inputs are taken from {by}")
     installed, fitted = version("scikit-learn"), str(flavor.get("sklearn_version"))
     if installed != fitted:
-        notes.append(f"it was fitted with scikit-learn {fitted}; the proof is against what {installed} says")
+        notes.append(f"it was fitted with scikit-learn {fitted}, but checked with {installed}")
     if table is None:
-        notes.append(
-            "that is its input example: --data TABLE proves it on more, and glue monitor then compares with it"
-        )
+        notes.append("it was checked only on its input example; --data TABLE adds rows, also for glue monitor")
     return notes
 
 
 def register(root: Path, name: str, imported: Imported, bundle: Path) -> tuple[int, bool]:
-    """Register the bundle and make it champion, once. Returns its version, and whether it is new."""
+    """Register the bundle once, and promote it to champion. Return its version, and whether it is new."""
     from mlops_glue.adapters.mlflow import BUNDLE_DIGEST
     from mlops_glue.delivery.promote import Reason, move
 

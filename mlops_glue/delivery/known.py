@@ -1,7 +1,7 @@
-"""What this machine knows of the registry's versions: with that, scheduled work goes on while the registry is away.
+"""The versions known to this machine, so that scheduled work continues while the registry does not answer.
 
-Each bundle that was brought and checked is kept in `layout.SERVED`, and a file for each environment says by digest
-which version it is: the same number is another version in another registry.
+Each fetched and checked bundle is stored in `layout.SERVED`. A file for each environment maps version numbers to
+digests, because the same number may be another version in another registry.
 """
 
 from __future__ import annotations
@@ -19,34 +19,34 @@ from mlops_glue.delivery.fetch import kept_folder
 
 @dataclass(frozen=True)
 class Champion:
-    """The last one that is known."""
+    """The last known champion."""
 
     version: int
     bundle: Path
-    asked: str  # when the registry named it: ISO 8601, UTC
+    asked: str  # when the registry reported it: ISO 8601, UTC
 
 
 def note(root: Path, config: Config, version: int, bundle: Path) -> None:
-    """Keep a bundle that the registry has just given, and that was checked."""
+    """Store a bundle that was just fetched and checked."""
     digest = files.digest(bundle)
     kept_folder(root, version, bundle, digest)
     _write(root, config, {"digests": {**_read(root, config).get("digests", {}), str(version): digest}})
 
 
 def note_champion(root: Path, config: Config, version: int) -> None:
-    """Note which version the registry has just named."""
+    """Record the champion that the registry just reported."""
     _write(root, config, {"champion": version, "asked": datetime.now(UTC).isoformat(timespec="seconds")})
 
 
 def bundle_of(root: Path, config: Config, version: int) -> Path | None:
-    """The bundle of a version, as it was when it was kept; None where there is none."""
+    """Return the stored bundle of a version, if it is unchanged; else None."""
     digest = _read(root, config).get("digests", {}).get(str(version))
     folder = root / layout.SERVED / f"v{version}-{str(digest)[:12]}"
     return folder if folder.is_dir() and files.digest(folder) == digest else None
 
 
 def champion(root: Path, config: Config) -> Champion | None:
-    """The last champion that is known, with its bundle; None where this machine has not seen one."""
+    """Return the last known champion with its bundle; None if this machine knows none."""
     known = _read(root, config)
     version = known.get("champion")
     bundle = bundle_of(root, config, version) if version is not None else None
@@ -58,7 +58,7 @@ def _file(root: Path, config: Config) -> Path:
 
 
 def _read(root: Path, config: Config) -> dict[str, Any]:
-    with suppress(OSError, ValueError, LookupError, TypeError):  # it is not there, or damaged
+    with suppress(OSError, ValueError, LookupError, TypeError):  # the file is missing or damaged
         found: dict[str, Any] = files.read_json(_file(root, config))
         if found["of"] == [config.model_name, config.tracking.uri]:
             return found
@@ -66,6 +66,6 @@ def _read(root: Path, config: Config) -> dict[str, Any]:
 
 
 def _write(root: Path, config: Config, what: dict[str, Any]) -> None:
-    with suppress(OSError):  # a full disk must not end what goes on with the registry
-        about = {"of": [config.model_name, config.tracking.uri]}  # a URI as it stands in the file, without secrets
+    with suppress(OSError):  # a full disk must not stop work that uses the registry
+        about = {"of": [config.model_name, config.tracking.uri]}  # the URI as in glue.yaml, without resolved secrets
         files.write_json(_file(root, config), {**_read(root, config), **about, **what})

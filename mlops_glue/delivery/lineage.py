@@ -1,4 +1,4 @@
-"""Where a version comes from and where it went: from the raw tables to the bundle that is served."""
+"""The lineage of a version, from the raw tables to the served bundle."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Lineage:
-    """What is known of a version. What is not known is None, and never guessed.
+    """The lineage of a version. Unknown values are None, and never guessed.
 
     Attributes:
         model: the registered model.
         version: its number.
         created: when it was registered, in ISO 8601, UTC.
-        run: MLflow's id of its run.
-        fingerprint: SHA-256 of what was computed, from what, with which parameters.
-        aliases: that it has now.
-        provenance: what `provenance.Provenance` holds; None for a version that has no such record.
-        committed: a commit whose `dvc.lock` is that of the version; None where no commit has it yet.
-        stages: by name: what each read, with which parameters, and what it made, with hashes.
-        features: references of the features that come from Feast.
+        run: the id of its MLflow run.
+        fingerprint: SHA-256 of the stages, their inputs and parameters.
+        aliases: its current aliases.
+        provenance: the fields of `provenance.Provenance`; None if the version has no such record.
+        committed: a commit that contains the version's `dvc.lock`; None if there is none yet.
+        stages: by name, the inputs, parameters and outputs of each stage, with hashes.
+        features: references of the features from Feast.
         bundle: its digest, and the SHA-256 of each file.
-        metrics: on the holdout, when it was made.
-        decisions: on promoting it, in order.
-        conditions: of the last decision, each with its numbers; those of a former glue are not known.
-        moves: of aliases, from the audit record, in order.
-        format: of this record.
+        metrics: on the holdout, at training.
+        decisions: the promotion decisions, in order.
+        conditions: the conditions of the last decision with their numbers; an older glue did not record them.
+        moves: the alias moves in the audit record, in order.
+        format: the format of this record.
     """
 
     model: str
@@ -62,17 +62,17 @@ class Lineage:
 
 
 def lineage(root: Path, store: Store, model: str, version: int, into: Path | None = None) -> Lineage:
-    """Collect what the registry, git and the audit record know of a version.
+    """Collect a version's lineage from the registry, git and the audit record.
 
     Args:
         root: the project.
         store: the registry.
         model: the registered model.
         version: its number.
-        into: a folder of the caller's, which gets the bundle as `bundle`.
+        into: a folder of the caller, for the bundle as `bundle`.
 
     Raises:
-        GlueError: the registry does not have it, or does not answer.
+        GlueError: the registry does not have the version, or does not answer.
     """
     entry = store.description(model, version)
     tags, kept = entry["tags"], history.promotions(store, model, version)
@@ -121,7 +121,7 @@ def _text(store: Store, model: str, version: int, name: str, folder: Path) -> st
 
 
 def _stages(lock: str | None) -> dict[str, Any]:
-    """By stage: the MD5 of what it read and made, by path, and its parameters."""
+    """Return for each stage the MD5 of its inputs and outputs, by path, and its parameters."""
     stages = files.parse_yaml(lock)["stages"] if lock is not None else {}
     return {
         name: {

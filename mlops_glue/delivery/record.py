@@ -16,29 +16,29 @@ if TYPE_CHECKING:
 
 
 class Delivery(TypedDict):
-    """What a run delivered."""
+    """The result of a run's delivery."""
 
     fingerprint: str
     model: str
     env: str | None
     version: int
-    new: bool  # the run has registered the version
-    digest: str | None  # of the version's bundle; None: the bundle on disk is another
+    new: bool  # the run registered the version
+    digest: str | None  # of the version's bundle; None: the bundle on disk is different
     champion: int | None  # after the run
     previous: int | None  # before it
     refused: list[str]  # why the version is not champion
     comparison: Comparison | None
-    conditions: NotRequired[list[Condition]]  # all that was looked at; a former glue's record has none
-    same_as: int | None  # the champion before, where the version is the same model
+    conditions: NotRequired[list[Condition]]  # all that were checked; an older glue's record has none
+    same_as: int | None  # the former champion, if the version is the same model
     fresh: Fresh | None
     online: dict[str, str]  # the outcome of each feature view
-    kept_in: list[str]  # files that record what the online store holds
-    packages: dict[str, str]  # with which the model was made
+    kept_in: list[str]  # files that record the content of the online store
+    packages: dict[str, str]  # that the model was trained with
 
 
 def last_delivery(root: Path, config: Config) -> Delivery | None:
-    """What the last run delivered; None where it delivered nothing, another model, or to another environment."""
-    with contextlib.suppress(OSError, ValueError, LookupError):  # it is not there, damaged, or of a former glue
+    """Read the last delivery; None if there is none, or it was for another model or environment."""
+    with contextlib.suppress(OSError, ValueError, LookupError):  # missing, damaged, or from an older glue
         delivery = read(root)
         if (delivery["model"], delivery["env"]) == (config.model_name, config.environment):
             return delivery
@@ -46,7 +46,7 @@ def last_delivery(root: Path, config: Config) -> Delivery | None:
 
 
 def read(root: Path) -> Delivery:
-    """What the last run delivered, whatever it was."""
+    """Read the last delivery, for any model and environment."""
     return cast(Delivery, files.read_json(root / layout.DELIVERY))
 
 
@@ -56,7 +56,7 @@ def write(root: Path, delivery: Delivery) -> None:
 
 
 def note_champion(root: Path, config: Config, champion: int | None) -> None:
-    """Let `delivery.json` name the current champion, where a person has moved the alias."""
+    """Update the champion in `delivery.json` after a person moved the alias."""
     delivery = last_delivery(root, config)
     if delivery is not None and delivery["champion"] != champion:
         write(root, {**delivery, "champion": champion})

@@ -70,7 +70,7 @@ def test_a_registered_model_is_served_and_its_repository_stays_as_it_is(register
     glue("adopt", "--model", "penguins/1", "--trust", "--yes", cwd=top)
     done = glue("adopt", "--model", "penguins/2", "--trust", "--yes", "--data", "penguins.csv", cwd=top)
     assert "faithful on 333 rows" in done.stderr
-    assert "it has no signature: what it takes is told by the columns of penguins.csv" in done.stderr
+    assert "it has no signature: its inputs are taken from the columns of penguins.csv" in done.stderr
     assert "penguins v2 is champion" in done.stdout
     assert {path: text for path, text in contents(top).items() if not path.startswith("glue/")} == before
     told = json.loads(glue("serve", "--check", "--json", cwd=top).stdout)
@@ -108,7 +108,7 @@ def test_what_cannot_be_adopted_leaves_nothing(registered: Any, glue: Glue, monk
         ("penguins",): "neither NAME/VERSION nor NAME@ALIAS",
         ("penguins/1", "--target", "species"): "leave out --target and --task",
         ("penguins/1", "--data", "no.csv"): "no such file",
-        ("penguins/1",): "is kept as cloudpickle, and to load that runs any code",
+        ("penguins/1",): "stored as cloudpickle, and loading it runs any code",
         ("penguins/1", "--task", "binary"): "leave out --target and --task",
     }.items():
         assert said in glue("adopt", "--yes", "--model", *words, cwd=top, code=2).stderr

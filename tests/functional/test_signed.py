@@ -87,7 +87,7 @@ def test_an_older_version_is_signed_and_a_key_is_replaced(project: Path, glue: G
     shutil.rmtree(bundle(project).parent / "attestation")
     refused(project, glue, "p v1: its bundle is not signed")
     said = glue("audit", cwd=project, code=1).stdout
-    assert "p  " in said and "v1, sign by " in said and "the signature of v1 is gone since" in said
+    assert "p  " in said and "v1, sign by " in said and "the signature of v1 has since been removed" in said
     assert glue("sign", "1", cwd=project).stdout == "p v1 is signed\n"
     statement = bundle(project).parent / "attestation/bundle.intoto.json"
     first = statement.read_bytes()
@@ -107,7 +107,7 @@ def test_an_older_version_is_signed_and_a_key_is_replaced(project: Path, glue: G
     assert len(json.loads(statement.read_text())["signatures"]) == 1
     glue("serve", "--check", cwd=project)
     statement.write_bytes(first)  # the older one, put back
-    assert "the signature of v1 was written anew since" in glue("audit", cwd=project, code=1).stdout
+    assert "the signature of v1 has since been replaced" in glue("audit", cwd=project, code=1).stdout
 
 
 def test_what_is_not_signed(project: Path, glue: Glue) -> None:

@@ -78,7 +78,7 @@ def test_every_package_is_pinned_and_none_is_resolved(uv: Any, tmp_path: Path) -
 
 @pytest.mark.parametrize(
     ("fails", "what", "hint"),
-    [("venv*", "Python 3.11.7", "uv python install 3.11.7"), ("*env.txt", "its packages", "whether uv's index has it")],
+    [("venv*", "Python 3.11.7", "uv python install 3.11.7"), ("*env.txt", "its packages", "whether uv's index has")],
 )
 def test_what_cannot_be_had_is_one_line(uv: Any, tmp_path: Path, fails: str, what: str, hint: str) -> None:
     uv(fails)
