@@ -1,4 +1,4 @@
-"""The one encoding that training, batch scoring and evaluation share; `serving.encoder` does the same for requests.
+"""The encoding shared by training, batch scoring and evaluation; `serving.encoder` does the same for requests.
 
 Numbers, booleans and dates become float32 (null is NaN), categories become text (null is the empty string), and free
 text its words. ONNX has no null text, and tree exports are exact only when training saw the same float32 values. A date
@@ -25,7 +25,7 @@ from mlops_glue.suggest import did_you_mean
 from mlops_glue.words import INEXACT_INTEGER, NUMBER, canonical_category, format_number, words_of
 
 Encoded = dict[str, NDArray[Any]]  # by name of the encoded column: shape (rows,)
-NUMERIC = ("int", "uint", "double", "float", "halffloat", "decimal")  # how Arrow's names of numeric types begin
+NUMERIC = ("int", "uint", "double", "float", "halffloat", "decimal")  # prefixes of Arrow's names of numeric types
 WRITE_WHOLE = "write it as a whole number, or as text"
 
 
@@ -37,12 +37,12 @@ def encode(
     rows: Sequence[int] | NDArray[np.integer[Any]] | None = None,
     hint: str | None = None,
 ) -> Encoded:
-    """Encoded columns by name, each of shape (rows,): float32, or object holding str.
+    """Encode raw columns by name, each of shape (rows,): float32, or object with str.
 
-    Errors call the table `where` and, if `rows` has the number of each row, from 0, name the row of an invalid value.
+    Errors call the table `where`. If `rows` contains the number of each row, from 0, they name the invalid row.
 
     Raises:
-        DataError: columns are missing or hold what their kind cannot take; every problem is named at once.
+        DataError: columns are missing or have invalid values; the message lists all problems.
     """
     problems: list[str] = []
     encoded: Encoded = {}
@@ -58,7 +58,7 @@ def encode(
             row = "" if rows is None else f", row {int(rows[error.row]) + 1}"
             problems.append(f"column {column.name!r}{row}: {values[error.row].as_py()!r:.80} {error.reason}")
             hint = hint or (WRITE_WHOLE if error.reason == INEXACT_INTEGER else _how_to_write(column, schema))
-        except (ValueError, NotImplementedError) as error:  # Arrow's errors are among these
+        except (ValueError, NotImplementedError) as error:  # these include Arrow's errors
             problems.append(f"column {column.name!r}: {error}")
             hint = hint or _how_to_write(column, schema)
     if problems:
@@ -70,11 +70,11 @@ def _how_to_write(column: Column, schema: Schema) -> str:
     if _unwritable_code(column) is not None:
         return f"read the column as text: dtype={{{column.name!r}: str}} in pandas"
     number = "1234.5".replace(".", schema.decimal)
-    return f"as in training a number is written {number}, a date 2024-12-31; what is unknown is left empty"
+    return f"write numbers and dates as in training, {number} and 2024-12-31; leave unknown values empty"
 
 
 def matrices(encoded: Encoded, schema: Schema) -> Encoded:
-    """What `model.onnx` takes: `number` float32 (rows, n) and `text` object (rows, m), each only if it has columns."""
+    """Return the inputs of `model.onnx`: `number` float32 (rows, n) and `text` object (rows, m), if not empty."""
     out: Encoded = {}
     if schema.numeric:
         out["number"] = np.column_stack([encoded[n] for n in schema.numeric]).astype(np.float32, copy=False)
@@ -96,9 +96,9 @@ def _encode_column(values: pa.ChunkedArray, column: Column, schema: Schema) -> l
 
 
 def as_numbers(values: pa.ChunkedArray, column: Column, schema: Schema) -> NDArray[np.float64]:
-    """float64 of shape (rows,), NaN for null, as training read the column.
+    """Convert a column to float64 of shape (rows,), null to NaN, as training read it.
 
-    Text may group thousands only where training had text: elsewhere 1,234 may have a decimal comma.
+    Text may group thousands only if training had text: otherwise, 1,234 may have a decimal comma.
 
     Raises:
         ValueError: a value is not a number.
@@ -113,7 +113,9 @@ def _categories(values: pa.ChunkedArray, column: Column, schema: Schema) -> NDAr
         if is_integer and (row := parsing.inexact_integer(values)) is not None:
             raise InvalidValue(values[row].as_py(), INEXACT_INTEGER, row)
         if str(values.type).startswith(NUMERIC) and (code := _unwritable_code(column)) is not None:
-            raise ValueError(f"holds {values.type}, and training had text such as {code!r}, which no number can be")
+            raise ValueError(
+                f"contains {values.type}, but training had text such as {code!r}, which numbers cannot represent"
+            )
         return pc.fill_null(parsing.as_text(values), "").to_numpy()  # type: ignore[no-any-return]
     if schema.trims:
         values = parsing.clean_words(values, schema.nulls)
@@ -128,7 +130,7 @@ def _categories(values: pa.ChunkedArray, column: Column, schema: Schema) -> NDAr
 
 
 def _unwritable_code(column: Column) -> str | None:
-    """A category of a text column that looks like a number but that no number is written as, such as 0012 or 1.50."""
+    """Return a category that looks like a number but that formatting a number cannot produce, such as 0012 or 1.50."""
     if column.kind != "category" or column.dtype != "string":
         return None
     numbers = [word for word in column.categories or [] if re.fullmatch(NUMBER, word)]
@@ -136,7 +138,7 @@ def _unwritable_code(column: Column) -> str | None:
 
 
 def _date_parts(when: NDArray[np.datetime64]) -> list[NDArray[Any]]:
-    """`DATE_PARTS` of datetime64[us], float32; NaN for NaT."""
+    """Split datetime64[us] into `DATE_PARTS`, float32; NaT becomes NaN."""
     days = when.astype("datetime64[D]").astype(np.int64)
     seconds = (when - when.astype("datetime64[D]")).astype("timedelta64[s]").astype(np.int64)
     month = when.astype("datetime64[M]").astype(np.int64) % 12 + 1

@@ -1,8 +1,8 @@
-"""Why a model says what it says of a row: how much each column adds to the answer, and the proof that it adds up.
+"""Explanations of predictions: the contribution of each column, and a check that the contributions add up.
 
-The contributions are Shapley values, estimated by random orders of the columns, each taken there and back (Štrumbelj
-and Kononenko 2014; antithetic as in Mitchell et al. 2022). They ask the packaged model alone, so they fit any of them,
-and a category is one column, not one for each of its values.
+The contributions are Shapley values, estimated from random orders of the columns, each also reversed (Štrumbelj and
+Kononenko 2014; antithetic sampling as in Mitchell et al. 2022). They only call the packaged model, so they work for any
+model, and a category is a single column, not a column per value.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, Any]
 Inputs = dict[str, Array]
-Score = Callable[[Inputs], tuple[Array, Array | None]]  # of encoded rows, in the form that `metrics` takes
-BACKGROUND = 25  # rows of the training data: a column that is not known yet has their values
-TOLERANCE = 1e-4  # of a probability, or of the spread of the values: float32 rounds so much in a sum
-MAX_CELLS = 2_000_000  # of rows that the model scores together
+Score = Callable[[Inputs], tuple[Array, Array | None]]  # scores encoded rows, in the form that `metrics` takes
+BACKGROUND = 25  # training rows, whose values replace columns that are not known yet
+TOLERANCE = 1e-4  # of a probability, or of the spread of the values: rounding error of float32 sums
+MAX_CELLS = 2_000_000  # maximum cells to score together
 
 
 @dataclass(frozen=True)
 class Explained:
-    """The answers of a model to some rows, taken apart.
+    """The predictions for some rows, split into contributions.
 
     Attributes:
         columns: the raw columns.
-        answer: what is explained, shape (rows,): the probability of the positive class, of several classes that of the
-            predicted one, or the value.
-        base: what the model says on average of the background, shape (rows,).
-        contributions: of each column, shape (rows, columns); with the base they add up to the answer.
-        gap: how far from the answer the sum is, at most.
-        holds: is that no more than rounding makes?
+        answer: the explained output, shape (rows,): the probability of the positive class, in a multiclass task of the
+            predicted class, or the value.
+        base: the model's mean output on the background, shape (rows,).
+        contributions: contribution of each column, shape (rows, columns); with the base, they add up to the answer.
+        gap: the largest difference between the sum and the answer.
+        holds: whether the gap is within rounding error.
     """
 
     columns: list[str]
@@ -54,13 +54,13 @@ class Explained:
 
 
 class Explainer:
-    """Explains the answers of one model.
+    """Explains the predictions of a model.
 
     Args:
-        schema: of the model.
+        schema: schema of the model.
         score: the model: class indices and probabilities in the order of `schema.class_order`, or values and None.
-        background: encoded rows of the training data; at most `BACKGROUND` of them are taken.
-        seed: of the orders and of the background.
+        background: encoded rows of the training data; at most `BACKGROUND` of them are used.
+        seed: seed of the orders and of the background.
     """
 
     def __init__(self, schema: Schema, score: Score, background: Inputs, seed: int = 0) -> None:
@@ -75,7 +75,7 @@ class Explainer:
         self._spread = 1.0 if schema.labels is not None else float(np.std(self._answers(self._background)[0])) or 1.0
 
     def explain(self, inputs: Inputs) -> Explained:
-        """Take the answers to encoded rows apart."""
+        """Explain the predictions for encoded rows."""
         answer, chosen = self._answers(inputs)
         parts = [self._of(part, chosen[at]) for at, part in self._pieces(inputs)]
         base, contributions = (np.concatenate(each) for each in zip(*parts, strict=True))
@@ -83,16 +83,16 @@ class Explainer:
         return Explained(self.columns, answer, base, contributions, gap, gap <= TOLERANCE * self._spread)
 
     def _pieces(self, inputs: Inputs) -> Iterator[tuple[slice, Inputs]]:
-        """As many rows at a time as fit, with where they are."""
+        """Yield pieces of the rows that fit into memory, with their positions."""
         rows = len(next(iter(inputs.values())))
         width = self._schema.cells
         several = max(1, MAX_CELLS // (len(self._known) * width))
-        for start in range(0, max(rows, 1), several):  # of no rows one empty piece
+        for start in range(0, max(rows, 1), several):  # 0 rows are one empty piece
             at = slice(start, min(start + several, rows))
             yield at, {kind: matrix[at] for kind, matrix in inputs.items()}
 
     def _of(self, inputs: Inputs, chosen: Array) -> tuple[Array, Array]:
-        """Base and contributions of some rows; `chosen` is the class of each that is explained."""
+        """Return base and contributions of some rows; `chosen` is the class to explain for each row."""
         rows, steps = len(chosen), len(self._known)
         mixed = {}
         for kind, matrix in inputs.items():
@@ -109,7 +109,7 @@ class Explainer:
         return base, contributions / len(self._order["first"])
 
     def _answers(self, inputs: Inputs, chosen: Array | None = None) -> tuple[Array, Array]:
-        """What is explained of each row, float64, and the number of its class."""
+        """Return the output to explain for each row, float64, and its class number."""
         value, probability = self._score(inputs)
         if probability is None:
             return value.astype(np.float64), np.zeros(len(value), np.int64)
@@ -119,7 +119,7 @@ class Explainer:
 
 
 def of_bundle(bundle: Bundle, folder: Path, seed: int = 0) -> Explainer:
-    """Of a packaged model, whose folder holds rows of the training data.
+    """Create the explainer of a packaged model, whose folder contains rows of the training data.
 
     Raises:
         DataError: the bundle has no such rows.
@@ -127,7 +127,7 @@ def of_bundle(bundle: Bundle, folder: Path, seed: int = 0) -> Explainer:
     try:
         sample = sample_part(tables.read_parquet(folder / layout.SAMPLE), "train")
     except OSError as error:
-        raise DataError(f"{layout.SAMPLE}: is missing in the bundle, so there is nothing to compare with") from error
+        raise DataError(f"{layout.SAMPLE}: is missing from the bundle, and explanations need it") from error
 
     def score(inputs: Inputs) -> tuple[Array, Array | None]:
         value, probability = bundle.score(inputs)
@@ -138,10 +138,10 @@ def of_bundle(bundle: Bundle, folder: Path, seed: int = 0) -> Explainer:
 
 
 def appended(scored: pa.Table, explained: Explained) -> pa.Table:
-    """Scored rows with `base` and `contribution_<column>` for each column.
+    """Add `base` and `contribution_<column>` for each column to scored rows.
 
     Raises:
-        DataError: a column has such a name already.
+        DataError: the rows already have a column with such a name.
     """
     import pyarrow as pa
 
@@ -149,19 +149,19 @@ def appended(scored: pa.Table, explained: Explained) -> pa.Table:
     columns |= {f"contribution_{name}": explained.contributions[:, at] for at, name in enumerate(explained.columns)}
     for name, values in columns.items():
         if name in scored.column_names:
-            raise DataError(f"the input has a column {name!r} already", hint="rename it, or leave it out")
+            raise DataError(f"the input already has a column {name!r}", hint="rename or remove the column")
         scored = scored.append_column(name, pa.array(values))
     return scored
 
 
 def _chains(columns: int, backgrounds: int, rng: np.random.Generator) -> tuple[Array, dict[str, Array]]:
-    """Which columns are the row's own at each step, shape (steps, columns), and how the steps follow each other.
+    """Return which columns are the row's own at each step, shape (steps, columns), and the order of the steps.
 
-    For each background row a random order of the columns and its reverse: a step more is known, one column at a time.
+    For each background row, there is a random order of the columns and its reverse; each step adds one known column.
 
     Returns:
-        The steps, and by name: `row`, the background row of each step; `first`, the steps where nothing is known; and
-        for each gain `column`, and the steps `before` and `after` it.
+        The steps, and by name: `row`, the background row of each step; `first`, the steps with no known column; and
+        for each gain its `column`, and the steps `before` and `after` it.
     """
     known: list[Array] = []
     steps: dict[str, list[int]] = {name: [] for name in ("row", "first", "column", "before", "after")}

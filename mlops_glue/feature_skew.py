@@ -1,4 +1,4 @@
-"""Is a feature served as it was trained on? When two values are the same, and how a difference is reported."""
+"""Skew between training and serving: when two feature values are equal, and how to report a difference."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from mlops_glue.records import FeatureList
 if TYPE_CHECKING:
     import pyarrow as pa
 
-NOT_YET_KNOWN = "a row of the very moment of a request is not in the online store when it comes"
+NOT_YET_KNOWN = "a feature row with the time of the request itself is not yet in the online store"
 DELAY_HINT = (
-    f"features: {{delay: 1s}} in {layout.CONFIG} takes what was known a second before, in training too; "
-    "or give each row of features the time from which it is known"
+    f"features: {{delay: 1s}} in {layout.CONFIG} uses the values known one second earlier, also in training; "
+    "or set the time of each feature row to when it becomes known"
 )
-LAST_BITS = 1e-13  # in which sums of the same numbers in another order may differ, relative
+LAST_BITS = 1e-13  # relative; sums of the same numbers in another order may differ by this
 
 
 def differing_rows(trained: pa.ChunkedArray, served: pa.ChunkedArray, kind: str) -> list[int]:
-    """The rows of two columns that are not the `same`."""
+    """Return the rows in which two columns are not the `same`."""
     import numpy as np
     import pyarrow.compute as pc
 
@@ -30,7 +30,7 @@ def differing_rows(trained: pa.ChunkedArray, served: pa.ChunkedArray, kind: str)
 
 
 def describe(features: FeatureList, ref: str, key: dict[str, Any], moment: Any, trained: Any, served: Any) -> str:
-    """How a feature that is served otherwise than it was trained on is reported."""
+    """Describe a feature whose served value differs from its value in training."""
     view = next(view for view in features.views if view.name == ref.partition(":")[0])
     about = ", ".join(f"{name} {key[name]}" for name in view.keys.values())
     where = f"{ref}{about and f' of {about}'} at {utc(moment):%Y-%m-%d %H:%M:%S}"
@@ -38,7 +38,7 @@ def describe(features: FeatureList, ref: str, key: dict[str, Any], moment: Any, 
 
 
 def same(trained: Any, served: Any, kind: str) -> bool:
-    """Null is null; a number may be one that Feast keeps as Float32, or differ in its last bits, as sums do."""
+    """Return whether two values are equal; numbers may be rounded to Float32 by Feast, or differ in their last bits."""
     import numpy as np
 
     none = [value is None or (isinstance(value, float) and np.isnan(value)) for value in (trained, served)]
@@ -55,12 +55,12 @@ def same(trained: Any, served: Any, kind: str) -> bool:
         return short or math.isclose(one, other, rel_tol=LAST_BITS)
     if kind == "datetime":
         apart = abs(utc(trained) - utc(served))
-        return bool(apart.total_seconds() < 1)  # Feast keeps seconds in some stores
+        return bool(apart.total_seconds() < 1)  # some of Feast's stores keep only seconds
     return type(trained) is type(served) and bool(trained == served)
 
 
 def utc(moment: Any) -> datetime:
-    """A NumPy or pandas moment in UTC as Python has it."""
+    """Convert a NumPy or pandas time to a Python datetime in UTC."""
     import pandas as pd
 
     stamp = pd.Timestamp(moment)

@@ -1,4 +1,4 @@
-"""A model's features in Feast: which they are, and rows with their values as known at a time."""
+"""A model's features in Feast: their list, and rows with point-in-time values."""
 
 from __future__ import annotations
 
@@ -23,31 +23,31 @@ from mlops_glue.parsing import as_text, clean_words, inexact_integer, is_text, w
 from mlops_glue.records import FeatureList, FeatureView
 from mlops_glue.suggest import did_you_mean
 
-WRITE_KEYS = "write keys as in training: 12 and 0012 are two"
+WRITE_KEYS = "write keys as in training: 12 and 0012 are different keys"
 
 
 def feature_list(config: Config, root: Path, repository: Repository, schema: pa.Schema, times: pa.Table) -> FeatureList:
-    """What `features.use` names, and the name of each among the model's columns, next to those of the labels' table.
+    """Return the features of `features.use`, and their column names next to those of the labels' table.
 
-    Of that table the schema is asked for, and the columns with the time.
+    `schema` is the schema of the labels' table, `times` its time columns.
 
     Raises:
-        ConfigError: a view, a feature or a key column is not there.
+        ConfigError: a view, a feature or a key column does not exist.
     """
-    asked, columns, clock = config.features.use, schema.names, config.source.timestamp
-    views, request = repository.views(asked)
+    use, columns, clock = config.features.use, schema.names, config.source.timestamp
+    views, request = repository.views(use)
     keys = {column: f"view {view.name} is about" for view in views for column in view.keys.values()}
     _check_columns(config, {**dict.fromkeys(request, "an on-demand view takes"), **keys}, columns)
     known = [f"{view.name}:{feature}" for view in views for feature in view.features]
-    refs = [ref for ref in asked if ref in known] if isinstance(asked, list) else sorted(set(known))
+    refs = [ref for ref in use if ref in known] if isinstance(use, list) else sorted(set(known))
     short = [ref.partition(":")[2] for ref in refs]
     named = {
-        # two views may have a feature of one name, and the labels' table a column of it
+        # two views, or a view and the labels' table, may have the same name
         ref.replace(":", "__") if short.count(name) > 1 or name in columns else name: ref
         for ref, name in zip(refs, short, strict=True)
     }
     return FeatureList(
-        use=asked,
+        use=use,
         views=views,
         columns=named,
         request=request,
@@ -71,7 +71,7 @@ def _check_columns(config: Config, needed: dict[str, str], columns: list[str]) -
 
 
 def transform_hash(config: Config, root: Path) -> str | None:
-    """SHA-256 of the project's modules behind `features.transform`."""
+    """Return the SHA-256 of the project's modules behind `features.transform`."""
     if config.features.transform is None:
         return None
     total = hashlib.sha256()
@@ -83,13 +83,13 @@ def transform_hash(config: Config, root: Path) -> str | None:
 def joined(
     repository: Repository, features: FeatureList, table: pa.Table, moments: NDArray[np.datetime64]
 ) -> tuple[pa.Table, Joined]:
-    """A table with a column for each feature as known at the moments, and what the join found.
+    """Return the table with a column for each feature as known at the moments, and the result of the join.
 
     The moments are UTC, datetime64[us] of shape (rows,). The table has the key and request columns.
     """
-    asked = table.select(features.asked_by)
-    asked = asked.append_column(EVENT_TIMESTAMP, pa.array(moments).cast(pa.timestamp("us", "UTC")))
-    got = repository.join(asked, features.use, features.views, delay_s=features.delay_s)
+    request = table.select(features.asked_by)
+    request = request.append_column(EVENT_TIMESTAMP, pa.array(moments).cast(pa.timestamp("us", "UTC")))
+    got = repository.join(request, features.use, features.views, delay_s=features.delay_s)
     for column, kind in kinds(features).items():
         if column not in table.column_names:
             values = got.table.column(features.columns[column].replace(":", "__"))
@@ -98,13 +98,13 @@ def joined(
 
 
 def kinds(features: FeatureList) -> dict[str, str]:
-    """The kind of each of the model's columns that come from Feast."""
+    """Return the kind of each of the model's columns that come from Feast."""
     of = {f"{view.name}:{feature}": kind for view in features.views for feature, kind in view.features.items()}
     return {column: of[ref] for column, ref in features.columns.items()}
 
 
 def _typed(values: pa.ChunkedArray, kind: str) -> pa.ChunkedArray:
-    """One Arrow type for a kind, whatever the store gave."""
+    """Cast values to the Arrow type of their kind, whatever type the store returned."""
     if kind == "category":
         return values.cast(pa.string())
     if kind == "datetime":
@@ -122,16 +122,16 @@ def with_features(
     decimal: str = ".",
     as_defined_now: bool = False,
 ) -> pa.Table:
-    """Raw rows with the features of a model as known at the moments: UTC, datetime64[us] of shape (rows,).
+    """Add the features of a model to raw rows, as known at the moments: UTC, datetime64[us] of shape (rows,).
 
     Raises:
-        DataError: a key is missing, or is not of its type; or a feature is not defined as when the model was trained,
-            unless it is to be `as_defined_now`.
+        DataError: a key is missing or has another type; or, unless `as_defined_now`, the definition of a feature has
+            changed since the model was trained.
     """
     missing = [key for key in features.asked_by if key not in table.column_names]
     if missing:
         suggestion = did_you_mean(missing[0], table.column_names)
-        raise DataError(f"column {missing[0]!r} is missing ({suggestion}): features are looked up by it")
+        raise DataError(f"column {missing[0]!r} is missing ({suggestion}): it is needed to look up features")
     for key, kind in features.types.items():
         table = key_as_trained(table, key, kind)
     for name in features.request:
@@ -145,19 +145,19 @@ def with_features(
 
 
 def key_as_trained(table: pa.Table, key: str, kind: str) -> pa.Table:
-    """A key of the type that it had in training: 17 and "17" are one customer, 17 and "017" are two."""
+    """Convert a key to its type in training: 17 and "17" are the same customer, 17 and "017" are not."""
     values = with_nulls(table.column(key))
     if str(values.type) != kind:
         try:
             values = _key_as(values, kind)
-        except ValueError as error:  # Arrow's errors are such
-            difference = f"holds {values.type}, and was {kind} when the model was trained"
+        except ValueError as error:  # includes Arrow's errors
+            difference = f"contains {values.type}, but was {kind} when the model was trained"
             raise DataError(f"column {key!r} {difference}: {first_line(error, 120)}", hint=WRITE_KEYS) from None
     return table.set_column(table.column_names.index(key), key, values)
 
 
 def _as_requested(values: pa.ChunkedArray, name: str, kind: str | None, decimal: str) -> pa.ChunkedArray:
-    """Text as the type that the column had in training; where that is not kept, as the text itself says."""
+    """Convert text to the column's type in training; if that is not recorded, infer the type."""
     if not is_text(values.type) or kind in ("string", "large_string"):
         return values
     if kind is None:
@@ -166,18 +166,18 @@ def _as_requested(values: pa.ChunkedArray, name: str, kind: str | None, decimal:
     state = states.get(kind) or ("integer" if kind.startswith(("int", "uint")) else "float")
     made = cast_words(clean_words(values), state, decimal)
     if made is None:
-        raise DataError(f"column {name!r} holds what is no {kind}, which it was when the model was trained")
+        raise DataError(f"column {name!r} has values that are not {kind}, its type when the model was trained")
     return made
 
 
 def _key_as(values: pa.ChunkedArray, kind: str) -> pa.ChunkedArray:
-    """Keys as another type.
+    """Convert keys to another type.
 
     Raises:
-        ValueError: the type does not hold one of them as it is.
+        ValueError: a key would change.
     """
     if inexact_integer(values) is not None:
-        raise ValueError("a float does not tell so long numbers apart")
+        raise ValueError("floats cannot distinguish numbers of this length")
     if not is_text(values.type):
         return as_text(values) if kind == "string" else values.cast(pa.type_for_alias(kind))
     words = clean_words(values)
@@ -185,30 +185,34 @@ def _key_as(values: pa.ChunkedArray, kind: str) -> pa.ChunkedArray:
     same = pc.fill_null(pc.equal(as_text(made), words), True)
     if not pc.all(same, min_count=0).as_py() and not pa.types.is_floating(made.type):
         at = pc.index(same, False).as_py()
-        raise ValueError(f"{words[at].as_py()!r:.80} is another key than {made[at].as_py()!r}")
+        raise ValueError(f"{words[at].as_py()!r:.80} and {made[at].as_py()!r} are different keys")
     return made
 
 
 def source_rows(root: Path, view: FeatureView, columns: list[str]) -> pa.Table:
-    """Columns of a view's source under the names that they have in the view."""
+    """Read columns of a view's source under their names in the view."""
     names = {new: old for old, new in view.mapping.items()}
     table = tables.read_parquet(root / (view.path or ""), [names.get(column, column) for column in columns])
     return table.rename_columns(columns)
 
 
 def check_definitions(repository: Repository, features: FeatureList, transform: str | None = None) -> None:
-    """Check that a model's features are defined as they were; `transform` is the hash of its code now, None: any.
+    """Check that the definitions of a model's features are unchanged.
+
+    `transform` is the current hash of the transform's code; None skips that check.
 
     Raises:
-        DataError: a view is gone, or its definition changed: other values would be served under the same name.
+        DataError: a view was deleted, or its definition changed: other values would be served under the same name.
     """
-    hint = "put it back; or let a model that knows the new one be promoted: glue run"
+    hint = "restore the definition, or train a model with the new one: glue run"
     try:
         now = {view.name: view for view in repository.views(features.use)[0]}
     except ConfigError as error:
-        raise DataError(f"the model's features are gone: {error.problems[0]}", hint=hint) from error
+        raise DataError(f"the model's features no longer exist: {error.problems[0]}", hint=hint) from error
     for view in features.views:
         if view.name not in now or now[view.name].definition != view.definition:
-            raise DataError(f"feature view {view.name} is not defined as when the model was trained", hint=hint)
+            raise DataError(
+                f"the definition of feature view {view.name} has changed since the model was trained", hint=hint
+            )
     if transform is not None and features.transform != transform:
-        raise DataError("features.transform is not the code that the model was trained with", hint=hint)
+        raise DataError("the code of features.transform has changed since the model was trained", hint=hint)

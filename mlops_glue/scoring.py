@@ -1,4 +1,4 @@
-"""A model loaded from its bundle: encode rows, run ONNX (or skops), name the outcome as the user wrote it."""
+"""A model loaded from its bundle: encode rows, run ONNX (or skops), and return the user's labels."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class Bundle:
         others: bool = False,
         trust: Sequence[str] | None = (),
     ) -> None:
-        """Load it. What `trust` names may run, which is for whoever loads it to say; None: all that the bundle names.
+        """Load the model. `trust` names the code that may run, as decided by the caller; None trusts all of its code.
 
         Raises:
-            DataError: the folder is no bundle, or it runs code that is not trusted.
+            DataError: the folder is not a bundle, or the model runs code that is not trusted.
         """
         contents = bundle.check(folder, digest, others=others)
         if trust is not None:
@@ -51,7 +51,7 @@ class Bundle:
                 self._estimator = skops.load(contents.model, contents.trust.names)
 
     def lacks(self, table: pa.Table) -> bool:
-        """Do the raw rows lack features that come from Feast?"""
+        """Return whether raw rows lack features that come from Feast."""
         return self.features is not None and not set(self.features.columns) <= set(table.column_names)
 
     def predict(
@@ -80,13 +80,13 @@ class Bundle:
         return self.score(inputs)
 
     def encoded(self, table: pa.Table, *, where: str = "input", rows: range | None = None) -> onnx.Inputs:
-        """Raw rows as the model takes them."""
-        from mlops_glue.encoding import encode, matrices  # they need Arrow, which a serving worker does not load
+        """Encode raw rows as inputs of the model."""
+        from mlops_glue.encoding import encode, matrices  # imported here, because serving workers do not load Arrow
 
         return matrices(encode(table, self.schema, where=where, rows=rows), self.schema)
 
     def score(self, inputs: onnx.Inputs) -> tuple[Array, Any]:
-        """The same for encoded rows, as `schema.matrices` returns them."""
+        """Predict encoded rows, as `encoding.matrices` returns them."""
         out = self._run(inputs) if self._run is not None else self._run_estimator(inputs)
         value, probability = out[0].reshape(-1), out[1] if len(out) > 1 else None
         self._check_shape(len(next(iter(inputs.values()))), value, probability)
@@ -100,19 +100,19 @@ class Bundle:
             probability = every
         if self.schema.decision is not None:
             if probability is None:
-                raise DataError("the model gives no probabilities, and its schema decides by them")
+                raise DataError("the model returns no probabilities, but its schema needs them to decide")
             value = self.schema.decided(probability, self.schema.labels)
         return value, probability
 
     def _check_shape(self, rows: int, value: Array, probability: Any) -> None:
         classes = self.schema.trained if self.schema.trained is not None else self.schema.labels
-        wanted = None if classes is None or probability is None else (rows, len(classes))
-        if len(value) != rows or (wanted is not None and probability.shape != wanted):
-            shapes = f"{len(value)} predictions" + (f", probabilities {probability.shape}" if wanted else "")
-            raise DataError(f"the model gives {shapes} for {rows} rows and {len(classes or [])} classes")
+        expected = None if classes is None or probability is None else (rows, len(classes))
+        if len(value) != rows or (expected is not None and probability.shape != expected):
+            shapes = f"{len(value)} predictions" + (f", probabilities {probability.shape}" if expected else "")
+            raise DataError(f"the model returns {shapes} for {rows} rows and {len(classes or [])} classes")
 
     def _run_estimator(self, inputs: onnx.Inputs) -> list[Any]:
-        """A model that ONNX cannot express; this imports scikit-learn and pandas."""
+        """Run a model that ONNX cannot express; imports scikit-learn and pandas."""
         import pandas as pd
 
         names = (("number", self.schema.numeric), ("text", self.schema.text))
@@ -120,7 +120,7 @@ class Bundle:
         return skops.outputs(self._estimator, frame, decided=self.schema.decision is not None)
 
     def scored(self, typed: pa.Table, carried: pa.Table, *, where: str = "input", **options: Any) -> pa.Table:
-        """The `carried` columns of raw rows, then `prediction` and, for classes, `probability_<label>`.
+        """Return the `carried` columns of raw rows, then `prediction` and, for classes, `probability_<label>`.
 
         Raises:
             DataError: a carried column already has such a name.
@@ -135,12 +135,12 @@ class Bundle:
                 columns[f"probability_{label}"] = pa.array(probability[:, at])
         for name, values in columns.items():
             if name in carried.column_names:
-                raise DataError(f"{where}: has a column {name!r} already", hint="rename it, or leave it out")
+                raise DataError(f"{where}: already has a column {name!r}", hint="rename or remove the column")
             carried = carried.append_column(name, values)
         return carried
 
     def indices(self, value: Array, probability: Any) -> tuple[Array, Array]:
-        """A class prediction as `metrics` takes it: indices into `schema.class_order`, and probabilities."""
+        """Convert class predictions to the form of `metrics`: indices into `schema.class_order`, and probabilities."""
         label = self.schema.class_indices(value)
         if probability is None:
             return label, np.eye(len(self.schema.class_order))[label]

@@ -1,4 +1,4 @@
-"""Tables in pieces, in memory that does not grow with the file: batches, samples and writers."""
+"""Tables in pieces, in constant memory: batches, samples and writers."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from mlops_glue.errors import DataError, first_line
 from mlops_glue.parsing import clean_words, is_text
 
 log = logging.getLogger(__name__)
-BATCH_ROWS = 65536  # of a Parquet file
-# without these Arrow begins by reading the whole file
+BATCH_ROWS = 65536  # rows of a Parquet file to read at a time
+# without these, Arrow first reads the complete file
 PARQUET_OPTIONS: dict[str, Any] = {"pre_buffer": False, "buffer_size": 1 << 20}
 ROWS_ALIKE = (
-    "a row has a value for each name in the first line: put one that holds a delimiter or a line break in quotes, "
-    "take out titles and comments"
+    "each row needs a value for each name in the first line: quote values with a delimiter or a line break, "
+    "and remove titles and comments"
 )
 SUFFIXES = (".csv", ".csv.gz", ".parquet", ".jsonl")
 NO_ROWS = "has a header but no rows"
@@ -35,10 +35,10 @@ Pieces = Iterator[tuple["pa.Table", "pa.Table"]]
 
 
 def suffix(path: Path) -> str:
-    """The table format by name: one of `SUFFIXES`. A folder is one of Parquet files.
+    """Return the table format by name, one of `SUFFIXES`. A folder counts as a table of Parquet files.
 
     Raises:
-        DataError: it is none of them.
+        DataError: the name has none of these suffixes.
     """
     found = next((s for s in SUFFIXES if path.name.lower().endswith(s)), ".parquet" if path.is_dir() else None)
     if found is None:
@@ -56,12 +56,12 @@ def batches(
     columns: Sequence[str] | None = None,
     done: Progress = lambda share: None,
 ) -> Pieces:
-    """A file in pieces: each as the model reads it, and as it is copied to the output.
+    """Yield a file in pieces: each as input of the model, and as the copy for the output.
 
-    For the model, every value of a CSV file is the text in the file: the model's schema says what it means. The copy is
-    that text where it is `verbatim`, else values of types that are those of the whole file and keep them distinct.
-    Rows of jsonl may leave out the `optional` columns. Of Parquet files, only `columns` are read where they are given.
-    A folder of Parquet files is gone through in the order of their names.
+    For the model, every value of a CSV file stays text, because the model's schema defines its meaning. With
+    `verbatim`, the copy is the same text; otherwise it has the types of the complete file, which keep values distinct.
+    Rows of jsonl may lack the `optional` columns. From Parquet files, only `columns` are read, if given. A folder of
+    Parquet files is read in the order of the file names.
 
     Raises:
         DataError: the file cannot be read.
@@ -77,7 +77,7 @@ def batches(
     else:
         pieces = _json_batches(path, optional, done)
     while True:
-        with _readable_errors(path):  # around the reading alone: errors of the caller are not the file's
+        with _readable_errors(path):  # only around the reading: errors of the caller are not the file's
             piece = next(pieces, None)
         if piece is None:
             break
@@ -89,7 +89,7 @@ def batches(
 
 
 def _check_names(path: Path, names: list[str]) -> None:
-    """Refuse a table that has a column name twice."""
+    """Refuse a table with a repeated column name."""
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         count = names.count(repeated[0])
@@ -98,7 +98,7 @@ def _check_names(path: Path, names: list[str]) -> None:
 
 @contextlib.contextmanager
 def _readable_errors(path: Path) -> Iterator[None]:
-    """Errors of Arrow and the operating system become one line that names the line of the file, where it has lines."""
+    """Convert errors of Arrow and the operating system to one line, with the line number of a text file."""
     try:
         yield
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
@@ -116,10 +116,10 @@ def _readable_errors(path: Path) -> Iterator[None]:
 
 
 def parquet_files(path: Path) -> list[Path]:
-    """A Parquet file, or those in a folder by their names; what begins with a dot or an underscore is none.
+    """Return a Parquet file, or the sorted files of a folder; names that begin with a dot or an underscore are ignored.
 
     Raises:
-        DataError: the folder has none.
+        DataError: the folder has no Parquet files.
     """
     if not path.is_dir():
         return [path]
@@ -139,15 +139,15 @@ def columns_of_folders(path: Path) -> list[str]:
 
 
 def size(path: Path) -> int:
-    """Bytes of a table's file, or of the Parquet files in a folder."""
+    """Return the bytes of a table's file, or of the Parquet files in a folder."""
     return sum(file.stat().st_size for file in parquet_files(path))
 
 
 def parquet_schema(path: Path) -> pa.Schema:
-    """That of a Parquet file, or of all in a folder, as the pieces for the model have it.
+    """Return the schema of a Parquet file or folder, with the types of the pieces for the model.
 
     Raises:
-        DataError: a file cannot be read, repeats a column name, or holds a column of another type than the others.
+        DataError: a file cannot be read, repeats a column name, or has a column whose type differs from other files.
     """
     found: list[pa.Schema] = []
     for file in parquet_files(path):
@@ -157,12 +157,12 @@ def parquet_schema(path: Path) -> pa.Schema:
         try:
             found = [pa.unify_schemas([*found, schema], promote_options="permissive") if found else schema]
         except pa.ArrowException as error:
-            raise DataError(f"{file}: is not of the types of the files before it: {first_line(error)}") from None
+            raise DataError(f"{file}: has other column types than the files before it: {first_line(error)}") from None
     return found[0]
 
 
 def _folder_batches(path: Path, verbatim: bool, columns: Sequence[str] | None) -> Pieces:
-    """Those of its files; one without rows may be among them."""
+    """Yield the pieces of a folder's files; files without rows are skipped."""
     rows = 0
     for file in parquet_files(path):
         with _readable_errors(file):
@@ -182,7 +182,7 @@ def _parquet_batches(path: Path, verbatim: bool, columns: Sequence[str] | None, 
             rows += batch.num_rows
             done(rows / max(file.metadata.num_rows, 1))
             piece = pa.Table.from_batches([batch])
-            piece = piece if columns is None else piece.select(columns)  # of `a` Arrow reads `a.b` too
+            piece = piece if columns is None else piece.select(columns)  # for `a`, Arrow also reads `a.b`
             typed = with_plain_types(piece)
             yield typed, typed if verbatim else piece
 
@@ -214,7 +214,7 @@ def _json_batches(path: Path, optional: Sequence[str], done: Progress) -> Pieces
 
 
 class CsvWriter:
-    """Writes tables to one CSV file, with quotes only where they are needed."""
+    """Writes tables to one CSV file, with quotes only if needed."""
 
     def __init__(self, path: Path, names: list[str], *, compress: bool = False) -> None:
         self._stream: IO[bytes] = gzip.open(path, "wb", compresslevel=6) if compress else path.open("wb")  # type: ignore[assignment]  # noqa: SIM115
@@ -241,9 +241,9 @@ class CsvWriter:
 
 
 def open_writer(path: Path, named: Path, schema: pa.Schema) -> CsvWriter | pq.ParquetWriter:
-    """A writer to `path` in the format of `named`."""
+    """Open a writer to `path` in the format of `named`."""
     if named.name.lower().endswith(".parquet"):
-        # a dictionary of numbers, which hardly repeat, takes more time than all else and saves nothing
+        # numbers hardly repeat, so a dictionary would take most of the time and save nothing
         texts = [field.name for field in schema if is_text(field.type)]
         return pq.ParquetWriter(path, schema, use_dictionary=texts or False)
     return CsvWriter(path, schema.names, compress=named.name.lower().endswith(".gz"))

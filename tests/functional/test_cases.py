@@ -345,7 +345,12 @@ BAD: dict[str, tuple[Callable[[Path], Path], str, int, str]] = {
     "only blanks": (text("\n\n  \n"), "y", 4, "t.csv: is empty"),
     "a header only": (text("x,z,y\n"), "y", 4, "has a header but no rows"),
     "twin columns": (text(f"x,x,y\n{BODY}\n"), "y", 4, "column 'x' occurs 2 times"),
-    "ragged rows": (text(f"x,z,y\n{BODY}\n1,2\n"), "y", 4, "hint: a row has a value for each name in the first line"),
+    "ragged rows": (
+        text(f"x,z,y\n{BODY}\n1,2\n"),
+        "y",
+        4,
+        "hint: each row needs a value for each name in the first line",
+    ),
     "no other column": (text("y\n" + "a\nb\n" * 30), "y", 4, "no column is left"),
     "only keys": (text("k,y\n" + "\n".join(f"u{i},{'ab'[i % 2]}" for i in range(60))), "y", 4, "no column is left"),
     "not parquet": (csv(table(), name="t.parquet"), "y", 4, "cannot be read as parquet"),

@@ -408,7 +408,7 @@ def test_who_predicts_and_who_watches_tries_it_too(
 
 def test_what_a_trial_says_is_one_line(bundle: Path, tmp_path: Path) -> None:
     five_columns(bundle, tmp_path)
-    with pytest.raises(DataError, match=r"^m v1: the model gives .* for 1 rows and 3 classes$"):
+    with pytest.raises(DataError, match=r"^m v1: the model returns .* for 1 rows and 3 classes$"):
         trial.answers(tmp_path, bundle, files.digest(bundle), "m", 1)
 
 

@@ -95,9 +95,9 @@ def test_quotes_that_begin_no_value_close_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "said", "hint"),
     [
-        (b"# made by x\na,b\n1,2\n3,4\n", "cannot be read", "take out titles and comments"),
+        (b"# made by x\na,b\n1,2\n3,4\n", "cannot be read", "remove titles and comments"),
         (b"a,b\n1,2,\n3,4,\n5,6,\n", "cannot be read", "a value for each name in the first line"),
-        (b"a,b\n1,2\n3,4,5\n6,7\n", "cannot be read", "in quotes"),
+        (b"a,b\n1,2\n3,4,5\n6,7\n", "cannot be read", "quote values with"),
         ("a,b\n1,ä\n2,ö\n".encode() + b"3,\xe9\n", "line 4 contains bytes that are not UTF-8", "iconv"),
         (b"a,b\n1,\xe9\n2,\x81\n", "line 3 is neither UTF-8 nor Windows-1252", "UTF-8"),
     ],

@@ -84,10 +84,10 @@ def test_a_model_that_answers_otherwise_each_time_does_not_hold(tmp_path: Path) 
 def test_what_cannot_be_explained(tmp_path: Path) -> None:
     _, frame, bundle, explainer = explained(tmp_path, LinearRegression(), None)
     rows = pa.Table.from_pandas(frame[:2].assign(base=1.0))
-    with pytest.raises(DataError, match="has a column 'base' already"):
+    with pytest.raises(DataError, match="already has a column 'base'"):
         appended(rows, explainer.explain(bundle.encoded(rows)))
     empty = explainer.explain(bundle.encoded(rows[:0]))
     assert empty.contributions.shape == (0, 3) and empty.holds
     (tmp_path / "bundle" / layout.SAMPLE).unlink()
-    with pytest.raises(DataError, match=r"reference.parquet: is missing in the bundle"):
+    with pytest.raises(DataError, match=r"reference.parquet: is missing from the bundle"):
         of_bundle(bundle, tmp_path / "bundle")

@@ -216,7 +216,7 @@ def test_a_number_is_the_float_that_is_left_of_its_base(values: Any, more: Any, 
 def test_a_number_that_training_had_as_one_has_no_sign_that_parts_thousands(dtype: str) -> None:
     with pytest.raises(DataError, match="'1,234' is not a number") as refused:
         one("number", ["1", "1,234"], dtype=dtype)
-    said = "as in training a number is written 1234.5, a date 2024-12-31; what is unknown is left empty"
+    said = "write numbers and dates as in training, 1234.5 and 2024-12-31; leave unknown values empty"
     assert refused.value.hint == said
 
 
@@ -226,7 +226,7 @@ def test_how_a_number_is_written_is_told_as_the_model_has_it() -> None:
     for of, written in ((None, "1234.5"), (comma, "1234,5")):
         with pytest.raises(DataError) as refused:
             one("number", ["oops"], of)
-        assert refused.value.hint is not None and f"a number is written {written}, a date" in refused.value.hint
+        assert f"as in training, {written} and 2024-12-31; leave" in str(refused.value.hint)
 
 
 def test_a_refusal_says_where_and_its_hint_is_that_of_who_asked() -> None:
@@ -243,7 +243,7 @@ def test_a_refusal_says_where_and_its_hint_is_that_of_who_asked() -> None:
     with pytest.raises(DataError) as refused:
         encode(rows, schema)
     assert refused.value.message.startswith(f"input: column 'c': '{'x' * 79} is not a number\ninput: ")
-    assert refused.value.hint is not None and refused.value.hint.startswith("as in training a number")
+    assert refused.value.hint is not None and refused.value.hint.startswith("write numbers and dates as in training")
     with pytest.raises(DataError) as refused:
         encode(rows, Schema("binary", "y", [Column("e", "number")]))
     assert refused.value.hint is None
@@ -333,7 +333,7 @@ def test_numbers_are_refused_for_text_that_numbers_do_not_write(
         return
     with pytest.raises(DataError) as refused:
         encode(table, schema)
-    said = f"column 'c': holds {given.type}, and training had text such as {code!r}, which no number can be"
+    said = f"column 'c': contains {given.type}, but training had text such as {code!r}, which numbers cannot represent"
     assert refused.value.message == f"input: {said}"
     assert refused.value.hint == "read the column as text: dtype={'c': str} in pandas"
 

@@ -94,9 +94,9 @@ HOUR = timedelta(hours=1)
 START = datetime(2026, 1, 1, tzinfo=UTC)
 READINGS = "data/readings.parquet"
 AT_ONCE = (
-    "a row of the very moment of a request is not in the online store when it comes (features: {delay: 1s} in "
-    "glue.yaml takes what was known a second before, in training too; or give each row of features the time from which "
-    "it is known)"
+    "a feature row with the time of the request itself is not yet in the online store (features: {delay: 1s} in "
+    "glue.yaml uses the values known one second earlier, also in training; or set the time of each feature row to when "
+    "it becomes known)"
 )
 
 

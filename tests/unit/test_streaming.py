@@ -114,7 +114,7 @@ def test_a_folder_is_its_files_in_the_order_of_their_names(tmp_path: Path) -> No
     assert streaming.parquet_schema(folder).field("x").type == pa.float64()
     assert tables.read_table(folder).column("x").to_pylist() == [0, 1, 2, 3]
     pq.write_table(pa.table({"x": ["7"]}), folder / "d.parquet")
-    with pytest.raises(DataError, match=r"d.parquet: is not of the types of the files before it"):
+    with pytest.raises(DataError, match=r"d.parquet: has other column types than the files before it"):
         streaming.parquet_schema(folder)
     (tmp_path / "none").mkdir()
     with pytest.raises(DataError, match="is a folder without Parquet files"):
