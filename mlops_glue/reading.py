@@ -13,6 +13,7 @@ from mlops_glue import parsing
 from mlops_glue.column_types import decimal_sign, equal_numbers, infer_type, parse_column
 from mlops_glue.parsing import clean_words, is_text, with_nulls
 
+MOST_COLUMNS = 5  # that a note names
 READING_KEY = b"glue.read"  # metadata of a table: how its text was read
 ReadColumn = Callable[[str], "pa.ChunkedArray"]
 
@@ -103,4 +104,6 @@ def reading_facts(table: pa.Table) -> dict[str, Any]:
 def reading_notes(table: pa.Table, name: str) -> list[str]:
     """What a user should know about the values of a table that was read."""
     alike = [f"of {column!r} {first} and {second}" for column, (first, second) in reading_facts(table)["alike"].items()]
-    return [f"{name}: texts that are equal as numbers: {', '.join(alike)}"] if alike else []
+    more = len(alike) - MOST_COLUMNS
+    shown = [*alike[:MOST_COLUMNS], f"and of {more} more column{'s' * (more != 1)}"] if more > 0 else alike
+    return [f"{name}: texts that are equal as numbers: {', '.join(shown)}"] if alike else []

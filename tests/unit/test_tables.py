@@ -98,3 +98,14 @@ def test_a_frame_keeps_whole_numbers_apart(most: int, sign: int) -> None:
     assert [None if one is pd.NA or one != one else int(one) for one in frame["key"]] == keys
     assert str(frame["key"].dtype) == ("float64" if most == 2**53 else "Int64")
     assert [str(frame[name].dtype) for name in ("count", "x")] == ["float64", "float64"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "end"), [(5, "of 'c4' 1.5 and 1.50"), (6, "and of 1 more column"), (3000, "2995 more columns")]
+)
+def test_a_note_of_many_columns_names_a_few(tmp_path: Path, columns: int, end: str) -> None:
+    for_all = ([f"c{at}" for at in range(columns)], ["1.5"] * columns, ["1.50"] * columns)
+    (tmp_path / "t.csv").write_text("".join(",".join(row) + "\n" for row in for_all))
+    notes: list[str] = []
+    tables.read_or_sample(tmp_path / "t.csv", notes)
+    assert len(notes) == 1 and notes[0].endswith(end) and len(notes[0]) < 200
