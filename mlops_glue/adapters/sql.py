@@ -7,9 +7,9 @@ import os
 import socket
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mlops_glue import other_formats
 from mlops_glue.errors import DataError, GlueError, MissingExtra, ToolError, first_line
@@ -18,6 +18,7 @@ from mlops_glue.secrets import redacted
 if TYPE_CHECKING:
     import pyarrow as pa
 
+Result = TypeVar("Result")
 ANSWER_S = 5
 CONNECT_S = 10
 STATEMENT_S = 600
@@ -73,7 +74,7 @@ def rows(url: str, text: str, root: Path, limit_s: float) -> Iterator[pa.Table]:
     files = "; file paths are relative to the project folder" if kind == "duckdb" else ""
     hint = f"is it a single SELECT that runs there? it is run as: select * from (QUERY) as q{files}"
     with _translated(kind, url, hint):
-        yield from _duckdb_rows(url, text, root) if kind == "duckdb" else _postgres_rows(url, text, limit_s)
+        yield from _duckdb_rows(url, text, root, limit_s) if kind == "duckdb" else _postgres_rows(url, text, limit_s)
 
 
 def check_answers(place: str | dict[str, Any], key: str) -> None:
@@ -219,7 +220,7 @@ class _Watch:
         try:
             return work()
         except psycopg.errors.QueryCanceled as error:
-            raise self._too_long() from error
+            raise _too_long("postgresql", self._limit_s) from error
         except psycopg.DataError as error:  # a value that Python cannot represent, such as an infinite date
             if error.diag.message_primary is not None:
                 raise
@@ -228,7 +229,7 @@ class _Watch:
         except psycopg.OperationalError as error:
             if not late.is_set():
                 raise
-            raise self._too_long() from error
+            raise _too_long("postgresql", self._limit_s) from error
         finally:
             timer.cancel()
 
@@ -237,9 +238,10 @@ class _Watch:
         with contextlib.suppress(OSError), socket.socket(fileno=os.dup(self._connection.fileno())) as its:
             its.shutdown(socket.SHUT_RDWR)
 
-    def _too_long(self) -> ToolError:
-        problem = f"postgresql: no more rows within {self._limit_s:g} s"
-        return ToolError(problem, hint="to wait longer, set timeout_s next to the query")
+
+def _too_long(kind: str, limit_s: float) -> ToolError:
+    hint = "to wait longer, set timeout_s next to the query; with glue init: --timeout SECONDS"
+    return ToolError(f"{kind}: no more rows within {limit_s:g} s", hint=hint)
 
 
 def _schema(columns: list[tuple[str, pa.DataType | None, str]]) -> pa.Schema:
@@ -298,10 +300,34 @@ def _duckdb(url: str, text: str, root: Path) -> pa.Table:
     # without external access a query cannot read or write other files; DuckDB makes an exception for its spill folder,
     # so that folder is a new one
     with _database(url, root, enable_external_access=False, lock_configuration=True) as connection:
-        return connection.sql(text).to_arrow_table()
+        return _interrupted(connection, STATEMENT_S, lambda: connection.sql(text).to_arrow_table())
 
 
-def _duckdb_rows(url: str, text: str, root: Path) -> Iterator[pa.Table]:
+def _interrupted(connection: Any, limit_s: float, work: Callable[[], Result]) -> Result:
+    """Return the result of one step of DuckDB, which has no time limit of its own.
+
+    Raises:
+        ToolError: the step took too long.
+    """
+    late = threading.Event()
+
+    def interrupt() -> None:
+        late.set()
+        connection.interrupt()
+
+    timer = threading.Timer(limit_s, interrupt)
+    timer.start()
+    try:
+        return work()
+    except Exception as error:  # DuckDB's own, or Arrow's where it reads what DuckDB gives
+        if not late.is_set():
+            raise
+        raise _too_long("duckdb", limit_s) from error
+    finally:
+        timer.cancel()
+
+
+def _duckdb_rows(url: str, text: str, root: Path, limit_s: float) -> Iterator[pa.Table]:
     import duckdb
     import pyarrow as pa
 
@@ -319,7 +345,9 @@ def _duckdb_rows(url: str, text: str, root: Path) -> Iterator[pa.Table]:
         texts = {name for name, kind in shown.items() if kind.startswith("VARCHAR")}
         casts = {name for name, kind in shown.items() if kind == "UUID" or kind.startswith("ENUM")}
         yield schema.empty_table()
-        for piece in connection.sql(_sorted(text, schema.names, texts, casts)).to_arrow_reader(PIECE_ROWS):
+        whole = _sorted(text, schema.names, texts, casts)
+        reader = _interrupted(connection, limit_s, lambda: connection.sql(whole).to_arrow_reader(PIECE_ROWS))
+        while (piece := _interrupted(connection, limit_s, lambda: next(reader, None))) is not None:
             yield pa.Table.from_batches([piece]).cast(schema)
 
 

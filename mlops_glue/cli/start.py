@@ -16,6 +16,12 @@ from mlops_glue.errors import UsageError
 @click.option("--data", multiple=True, metavar="FILE", type=FILE, help="A table. Repeat the option for feature tables.")
 @click.option("--url", help="Database of --query: '${NAME}' of a postgresql:// URL, duckdb:///FILE or duckdb://.")
 @click.option("--query", metavar="SQL", help="A SELECT that returns the table: the SQL, or a file NAME.sql.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="How long --query may take to return its next rows; default: 600. Also written to glue.yaml.",
+)
 @click.option("--target", help="The column to predict.")
 @click.option("--timestamp", help="The time column, or year,month,day,hour. The holdout is then the latest rows.")
 @click.option("--entity", multiple=True, help="A column that identifies the subject of a row. Repeatable.")

@@ -28,6 +28,7 @@ def init(
     *,
     url: str | None = None,
     query: str | None = None,
+    timeout: float | None = None,
     template: str | None = None,
     timestamp: str | None = None,
     entity: tuple[str, ...] = (),
@@ -40,6 +41,8 @@ def init(
     root = Path(directory).resolve()
     if (url is None) != (query is None):
         raise UsageError("--url and --query go together", hint=QUERY)
+    if timeout is not None and query is None:
+        raise UsageError("--timeout is for --query", hint=QUERY)
     table = QUERY if query is not None else f"glue init --data {data[0]} --target COLUMN" if data else None
     _check_tables(table, target, template, others=bool(timestamp or entity or task or estimator))
     if table is None and template is None:
@@ -49,7 +52,7 @@ def init(
         if target is not None:
             files = _find(data, directory, root)
             if url is not None and query is not None:
-                queried = [read(root, url, query, Path(scratch))]
+                queried = [read(root, url, query, Path(scratch), timeout)]
                 files = [queried[0].file, *files]
             library = None if estimator == "default" else estimator
             request = Request(root, files, target, timestamp, entity, task, library=library, text=text)

@@ -25,7 +25,7 @@ class Source(Section):
         description="SELECT whose rows are stored in `path`; read once, and again with `glue run --refresh`",
     )
     timeout_s: PositiveFloat | None = Field(
-        default=None, description="with `query`: time for PostgreSQL to return the next rows; default 600"
+        default=None, description="with `query`: seconds the database may take to return the next rows; default 600"
     )
     entity: str | None = Field(
         default=None, description="column that identifies the subject of a row, such as a customer"

@@ -153,6 +153,7 @@ def _source(request: Request, table: Table, target: str) -> dict[str, Any]:
         "created": table.created,
         "expectations": [flow(expectation)[1:-1] for expectation in expectations],
         **({"url": source.url, "query": source.query} if source is not None else {}),
+        **({"timeout_s": f"{source.timeout_s:g}"} if source is not None and source.timeout_s is not None else {}),
     }
 
 

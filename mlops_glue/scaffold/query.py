@@ -26,7 +26,7 @@ class Rows(NamedTuple):
     about: dict[str, Any]  # the metadata for the `.dvc` file
 
 
-def read(root: Path, url: str, query: str, scratch: Path) -> Rows:
+def read(root: Path, url: str, query: str, scratch: Path, timeout_s: float | None = None) -> Rows:
     """Query a database for the first table of a project, without writing anything into the project.
 
     Args:
@@ -35,6 +35,7 @@ def read(root: Path, url: str, query: str, scratch: Path) -> Rows:
             to `root`.
         query: a SELECT, or a file that ends with .sql and contains a SELECT.
         scratch: the folder for the rows.
+        timeout_s: how long the next rows may take; None: the default.
 
     Raises:
         UsageError: the query or the URL is invalid, or the project already has a file at that path.
@@ -54,7 +55,7 @@ def read(root: Path, url: str, query: str, scratch: Path) -> Rows:
     kind, _, database = url.partition(":///")
     is_here = kind == "duckdb" and "${" not in url and not database.startswith("/") and Path(database).is_file()
     kept = f"{kind}:///{Path(os.path.relpath(database, root)).as_posix()}" if is_here else url
-    source = Source(path=f"{layout.RAW}/{name}.parquet", url=kept, query=text)
+    source = Source(path=f"{layout.RAW}/{name}.parquet", url=kept, query=text, timeout_s=timeout_s)
     _check_new(root, source, scratch)
     file = scratch / f"{name}.parquet"
     resolved = f"{kind}:///{Path(database).absolute()}" if is_here else resolve(url, "--url")

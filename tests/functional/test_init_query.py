@@ -234,11 +234,23 @@ def test_what_is_refused(
         (["--query", "select 1 as y", "--target", "y"], "--url '${DATABASE_URL}'"),
         (["--url", "duckdb://", "--target", "y"], "--query 'select … from …'"),
         (["--url", "duckdb://", "--query", "select 1 as y"], "--target COLUMN"),
+        (["--data", "t.csv", "--target", "y", "--timeout", "3"], "--query 'select … from …'"),
     ],
 )
 def test_they_go_together(words: list[str], hint: str, tmp_path: Path, glue: Glue) -> None:
     done = glue("init", "shop", *words, cwd=tmp_path, code=2)
     assert done.stderr.startswith("error: ") and hint in done.stderr and not list(tmp_path.iterdir())
+
+
+def test_a_timeout_ends_a_query_and_stays_with_it(tmp_path: Path, glue: Glue, warehouse: Path) -> None:
+    shutil.copy(warehouse, tmp_path)
+    words = ["init", "shop", "--url", "duckdb:///shop.duckdb", "--target", "y"]
+    endless = "select a.range as x, 1 as y from range(9000000) a, range(9000000) b where (a.range * b.range) % 97 = -1"
+    done = glue(*words, "--query", endless, "--timeout", "0.5", cwd=tmp_path, code=4)
+    assert "no more rows within 0.5 s" in done.stderr and not (tmp_path / "shop").exists()
+    assert "--timeout" in glue(*words, "--query", "select 1", "--timeout", "0", cwd=tmp_path, code=2).stderr
+    glue(*words, "--query", "select * from orders", "--timeout", "45.5", cwd=tmp_path)
+    assert re.search(r"^      timeout_s: 45\.5  #", (tmp_path / "shop/glue.yaml").read_text(), re.M)
 
 
 @pytest.mark.parametrize("path", ["glue.yaml", "data/raw/orders.parquet", "data/raw/orders.parquet.dvc"])

@@ -8,6 +8,7 @@ import json
 import socket
 import subprocess
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
@@ -22,7 +23,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mlops_glue.adapters import sql
-from mlops_glue.errors import GlueError
+from mlops_glue.errors import GlueError, ToolError
 from mlops_glue.files import read_yaml
 from tests.support.project import Glue, table
 from tests.support.server import POSTGRES, postgres
@@ -221,6 +222,22 @@ def test_a_file_of_duckdb_and_files(tmp_path: Path) -> None:
     assert read("duckdb://", "select * from 'lake/*.parquet' where a > 0", tmp_path).to_pylist() == [{"a": 1, "e": "x"}]
     with pytest.raises(GlueError, match=r"gone\.db: no such file"):
         read("duckdb:///gone.db", "select 1 as a", tmp_path)
+
+
+ENDLESS = "select a.range as x from range(9000000) a, range(9000000) b where (a.range * b.range) % 1000003 = -1"
+
+
+def test_a_query_of_duckdb_that_never_ends_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started = time.monotonic()
+    with pytest.raises(ToolError, match=r"^duckdb: no more rows within 0.5 s$") as told:
+        list(sql.rows("duckdb://", ENDLESS, tmp_path, 0.5))
+    assert "--timeout" in str(told.value.hint)
+    monkeypatch.setattr(sql, "STATEMENT_S", 0.5)
+    with pytest.raises(ToolError, match="no more rows within"):
+        sql.query("duckdb://", ENDLESS, tmp_path)
+    assert time.monotonic() - started < 30
+    with pytest.raises(ToolError, match="duckdb: ConversionException"):  # what is refused in time stays as it was
+        list(sql.rows("duckdb://", "select cast('x' as integer) as a", tmp_path, 60))
 
 
 # --- in a project
