@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from mlops_glue import config as configs
 from mlops_glue import files, layout, trusted
+from mlops_glue.adapters.mlflow.database import alias_in
 from mlops_glue.delivery.fetch import read_only
 from mlops_glue.delivery.record import Delivery, last_delivery
-from mlops_glue.errors import GlueError
+from mlops_glue.errors import GlueError, ToolError
 from mlops_glue.pipeline import dvc_yaml, queries
 from mlops_glue.pipeline.session import last_failure
 from mlops_glue.report import facts
@@ -29,6 +31,7 @@ class Status:
         delivery: what the last run delivered.
         champion: the version; None if there is none, or it is unknown.
         problem: why the champion is unknown.
+        as_of: when this machine last asked who is champion, ISO 8601 in UTC; None: now.
         failed: where and how the last run failed.
     """
 
@@ -37,6 +40,7 @@ class Status:
     delivery: Delivery | None = None
     champion: int | None = None
     problem: str | None = None
+    as_of: str | None = None
     failed: dict[str, Any] | None = None
 
 
@@ -47,8 +51,8 @@ def status(root: Path, config: configs.Config) -> Status:
         return Status(champion=store.champion(config.model_name) if store is not None else None)
     reasons, upstream = pending(root, config.environment)
     delivered = last_delivery(root, config)
-    champion, problem = _champion(root, config, delivered)
-    return Status(reasons, upstream, delivered, champion, problem, last_failure(root))
+    champion, problem, as_of = _champion(root, config, delivered)
+    return Status(reasons, upstream, delivered, champion, problem, as_of, last_failure(root))
 
 
 def pending(root: Path, env: str | None) -> tuple[Causes, Causes]:
@@ -83,18 +87,31 @@ def unchanged(stage: str, upstream: Causes) -> str:
     return f"unchanged; would run if the output of {' or '.join(before)} changes" if before else "unchanged"
 
 
-def _champion(root: Path, config: configs.Config, delivered: Delivery | None) -> tuple[int | None, str | None]:
-    """Return the champion and the registry's problem. If a run delivered here, no registry server is contacted."""
+def _champion(
+    root: Path, config: configs.Config, delivered: Delivery | None
+) -> tuple[int | None, str | None, str | None]:
+    """Return the champion, the registry's problem, and when the champion was known if that is not now.
+
+    If a run delivered here, no registry server is contacted; the project's own database is read, which costs nothing.
+    """
+    if delivered is not None and config.tracking.uri is not None:
+        noted = datetime.fromtimestamp((root / layout.DELIVERY).stat().st_mtime, UTC)
+        return delivered["champion"], None, noted.isoformat(timespec="seconds")
     if delivered is not None:
-        problem = facts.database_problem(root / layout.TRACKING_DB) if config.tracking.uri is None else None
-        return delivered["champion"], problem and f"{layout.TRACKING_DB} {problem}"
+        file = root / layout.TRACKING_DB
+        if problem := facts.database_problem(file):
+            return delivered["champion"], f"{layout.TRACKING_DB} {problem}", None
+        try:
+            return alias_in(file, config.model_name, "champion"), None, None
+        except ToolError:  # another MLflow may keep it elsewhere
+            return delivered["champion"], None, None
     if config.tracking.uri is None and not (root / layout.DELIVERY).is_file():
-        return None, None
+        return None, None, None
     try:
         store = read_only(root, config)
-        return (None if store is None else store.champion(config.model_name)), None
+        return (None if store is None else store.champion(config.model_name)), None, None
     except GlueError as error:
-        return None, error.message
+        return None, error.message, None
 
 
 def _delivered(config: configs.Config, found: Status) -> Iterator[str]:
@@ -108,6 +125,7 @@ def _delivered(config: configs.Config, found: Status) -> Iterator[str]:
         yield f"champion of {of}: {named}" if found.champion else f"no version delivered yet{where}"
     else:
         last = found.delivery["version"]
-        yield f"champion of {of}: {named}; last version: v{last}"
+        then = f" at {found.as_of[:16].replace('T', ' ')} UTC, when last asked here" if found.as_of else ""
+        yield f"champion of {of}: {named}{then}; last version: v{last}"
         if last != found.champion:
             yield from (f"v{last} was refused: {reason}" for reason in found.delivery["refused"])

@@ -399,3 +399,19 @@ def test_a_folder_is_refused_by_mlflow_itself(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv(uri.ALLOW_FOLDERS, "true")
     assert uri.unusable(str(tmp_path)) is None
     FileStore(str(tmp_path))
+
+
+def test_an_alias_is_read_from_the_database_as_mlflow_gives_it(
+    tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(empty_store, tmp_path)
+    (tmp_path / "b").mkdir()
+    file = tmp_path / empty_store.name
+    store = Store(tmp_path, f"sqlite:///{file}")
+    store.register("m", experiment="e", fingerprint="f", tags={}, bundle=tmp_path / "b")
+    assert database.alias_in(file, "m", "champion") is None is store.champion("m")
+    store.client.set_registered_model_alias("m", "champion", "1")
+    assert database.alias_in(file, "m", "champion") == 1 == store.champion("m")
+    with pytest.raises(ToolError):
+        database.alias_in(tmp_path / "none.db", "m", "champion")

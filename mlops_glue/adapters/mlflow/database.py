@@ -15,7 +15,7 @@ from urllib.parse import quote, unquote
 
 from mlops_glue import layout
 from mlops_glue.adapters.mlflow.errors import IS_IT_UP, translate_errors
-from mlops_glue.errors import Unreachable, causes, first_line
+from mlops_glue.errors import ToolError, Unreachable, causes, first_line
 
 LOCK_S = 300
 PLACE_TAG = "glue.artifacts"  # tag of an experiment whose artifacts are in the project: their folder, as a URI
@@ -64,6 +64,21 @@ def without_driver(uri: str) -> tuple[str, str] | None:
         lacking = error.name or "its driver"
         return f"{lacking} is not installed", f"pip install {DRIVERS.get(lacking, lacking)}"
     return None
+
+
+def alias_in(file: Path, model: str, alias: str) -> int | None:
+    """Return the version under an alias, or None. Reads MLflow's table: importing MLflow would take two seconds.
+
+    Raises:
+        ToolError: the file is not a database with that table.
+    """
+    asked = "select version from registered_model_aliases where name = ? and alias = ?"
+    try:
+        with contextlib.closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as database:
+            found = database.execute(asked, (model, alias)).fetchone()
+    except sqlite3.Error as error:
+        raise ToolError(f"{file.name}: {first_line(error)}") from error
+    return None if found is None else int(found[0])
 
 
 def check_answers(uri: str, timeout_s: float) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import sqlite3
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -93,6 +96,28 @@ def test_what_was_refused_and_what_failed(capsys: pytest.CaptureFixture[str], pr
     (project / ".glue/last_run.json").write_text("[")
     (project / ".glue/delivery.json").write_text(json.dumps(DELIVERY | {"champion": 2}))  # a person promoted it
     assert after_the_stages(capsys) == ["champion of p: v2; last version: v2"]
+
+
+def test_an_alias_that_was_moved_by_hand_is_seen(
+    capsys: pytest.CaptureFixture[str], project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / ".glue/delivery.json").write_text(json.dumps(DELIVERY))
+    with contextlib.closing(sqlite3.connect(project / "mlflow.db")) as database, database:
+        database.execute("create table registered_model_aliases (alias, version, name)")
+        database.execute("insert into registered_model_aliases values ('champion', 2, 'p'), ('champion', 9, 'other')")
+    assert after_the_stages(capsys) == ["champion of p: v2; last version: v2"]
+    with contextlib.closing(sqlite3.connect(project / "mlflow.db")) as database, database:
+        database.execute("delete from registered_model_aliases where name = 'p'")
+    assert after_the_stages(capsys)[0] == "champion of p: none; last version: v2"
+
+
+def test_of_a_server_it_is_said_how_old_the_answer_is(capsys: pytest.CaptureFixture[str], project: Path) -> None:
+    (project / ".glue/delivery.json").write_text(json.dumps(DELIVERY | {"env": "prod"}))
+    os.utime(project / ".glue/delivery.json", (1796100000, 1796100000))
+    said = "champion of p in environment prod: v1 at 2026-12-01 04:40 UTC, when last asked here; last version: v2"
+    assert after_the_stages(capsys, "prod")[0] == said
+    status.status(as_json=True, env="prod")
+    assert json.loads(capsys.readouterr().out)["as_of"] == "2026-12-01T04:40:00+00:00"
 
 
 @pytest.mark.parametrize(
