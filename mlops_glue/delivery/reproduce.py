@@ -1,4 +1,4 @@
-"""A version made again from what was recorded, beside the user's project, and the proof of how alike the two are."""
+"""Rebuilding a version from its records, outside the user's project, and comparing it with the original."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from mlops_glue.secrets import redacted
 
 log = logging.getLogger(__name__)
 
-LEVELS = ("nothing", "metrics", "predictions", "bytes")  # each holds all before it
+LEVELS = ("nothing", "metrics", "predictions", "bytes")  # each includes all before it
 METRIC_TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True)
 class Check:
-    """What was compared, and whether it is equal."""
+    """A comparison, and whether it was equal."""
 
     name: str
     equal: bool
@@ -46,13 +46,13 @@ class Check:
 
 @dataclass(frozen=True)
 class Proof:
-    """How alike a version and its rebuild are.
+    """The result of comparing a version with its rebuild.
 
     Attributes:
-        level: the highest that was reached: bytes, predictions, metrics or nothing.
-        checks: what was compared.
-        unlike: how this environment differs from the recorded one.
-        expected: the best level that can be expected: less than bytes where the estimator is not deterministic.
+        level: the highest level reached: bytes, predictions, metrics or nothing.
+        checks: the comparisons.
+        unlike: the differences of this environment from the recorded one.
+        expected: the best level to expect: less than bytes if the estimator is not deterministic.
         rebuilt: SHA-256 of each file of the rebuilt bundle.
     """
 
@@ -73,21 +73,21 @@ def reproduce(
     exactly: bool = False,
     push: bool = False,
 ) -> tuple[Proof, Provenance]:
-    """Make a version again in a temporary folder, and compare.
+    """Rebuild a version in a temporary folder, and compare it with the original.
 
     The user's checkout, cache, registry and history are only read.
 
     Args:
-        config: of the project, which says where DVC's remote is.
+        config: the config, for DVC's remote.
         root: the project.
         store: the registry.
-        version: its number.
-        on_stage: is called as each stage begins and ends.
+        version: the version's number.
+        on_stage: called as each stage begins and ends.
         exactly: build the recorded environment, instead of using this one.
-        push: send the raw tables, which are what was recorded, to DVC's remote; nothing else is written outside.
+        push: send the raw tables to DVC's remote once they match the record; nothing else is written outside.
 
     Raises:
-        DataError: what the version was made of is not to be had, or is not what was recorded.
+        DataError: inputs of the version are not available, or do not match the record.
         ToolError: a stage failed.
     """
     name = config.model_name
@@ -124,35 +124,35 @@ def reproduce(
 
 
 def refuse_other_format(lock: dict[str, Any], version: int, glue: str) -> None:
-    """What the stages make is of another form in another glue, so nothing could be equal.
+    """Check that this glue has the same stage formats. With other formats, no result could be equal.
 
     Raises:
-        ToolError: they are not those of this glue.
+        ToolError: the formats differ.
     """
     theirs = [entry["cmd"] for name, entry in lock.items() if name in stages.NAMES]
     if other := [command for command in theirs if command not in {stage.command for stage in stages.STAGES}]:
-        problem = f"v{version} was made by {other[0]!r} of glue {glue}, and this glue has {stages.FORMAT}"
-        raise ToolError(problem, hint=f"glue reproduce {version} --exact-env, which brings that glue")
+        problem = f"v{version} was made by {other[0]!r} of glue {glue}, but this glue has format {stages.FORMAT}"
+        raise ToolError(problem, hint=f"glue reproduce {version} --exact-env, which installs that glue")
 
 
 def expected(differs: float | None) -> str:
-    """The best level that can be expected where two fits of the same rows differ by so much in a prediction."""
+    """Return the best level to expect if predictions of two fits on the same rows differ by `differs`."""
     return "bytes" if differs is None else "predictions" if differs <= TOLERANCE else "metrics"
 
 
 def recorded(store: Store, name: str, version: int, into: Path) -> tuple[Provenance, git_code.Code]:
-    """The record of a version, and its code.
+    """Read a version's record and its code.
 
     Raises:
-        DataError: it has none.
+        DataError: the version has no record.
     """
     try:
         folder = store.download_artifact(name, version, provenance.FOLDER, into)
         record, patch = provenance.read(folder)
     except (DataError, OSError) as error:
-        problem = f"{name} v{version} has no record of what it was made of"
+        problem = f"{name} v{version} has no provenance record"
         raise DataError(
-            problem, hint="it was made by an older glue, or imported; glue run makes one that has"
+            problem, hint="it was made by an older glue, or imported; glue run registers versions with a record"
         ) from error
     code = {key: value for key, value in record.code.items() if key != "dirty"}
     return record, git_code.Code(patch=patch, **code)
@@ -161,14 +161,14 @@ def recorded(store: Store, name: str, version: int, into: Path) -> tuple[Provena
 def _bring(
     config: configs.Config, root: Path, project: Path, record: Provenance, cache: Path, version: int, *, push: bool
 ) -> None:
-    """The raw tables and the code that was left out of the record; each file is hashed, as DVC does not."""
+    """Fetch the raw tables, and code files that are too big for the record. All files are hashed again."""
     for path, sha256 in record.code["left_out"].items():
         if (project / path).is_file() and files.sha256(project / path) == sha256:
             continue  # the commit has it
         found = files.sha256(root / path) if (root / path).is_file() else "none"
         if found != sha256:
-            problem = f"{path} was left out of the record, and is not here as it was (SHA-256 {sha256})"
-            raise DataError(problem, hint=f"bring back {path} as it was then: only big files, and others' are left out")
+            problem = f"{path} is not part of the record, and has changed here (recorded SHA-256 {sha256})"
+            raise DataError(problem, hint=f"restore the recorded content of {path}: big files are not in the record")
         (project / path).parent.mkdir(parents=True, exist_ok=True)
         (project / path).write_bytes((root / path).read_bytes())
     remote, unset = None, None
@@ -176,40 +176,41 @@ def _bring(
         remote = configs.remote_url(config)
     except ConfigError as error:  # DVC's cache may do
         unset = error.message
-    wanted = {table.path: table.md5 for table in record.data if not (project / table.path).is_file()}
-    missing = dvc.restore(root, project, wanted, remote, cache)
+    needed = {table.path: table.md5 for table in record.data if not (project / table.path).is_file()}
+    missing = dvc.restore(root, project, needed, remote, cache)
     if missing:
-        listed = "; ".join(f"{path} (md5 {wanted[path]}): {why}" for path, why in missing.items())
-        raise DataError(f"the data is not to be had: {listed}", hint=unset or _where_else(record, version))
+        listed = "; ".join(f"{path} (md5 {needed[path]}): {why}" for path, why in missing.items())
+        raise DataError(f"the data is not available: {listed}", hint=unset or _where_else(record, version))
     for table in record.data:
         found = files.sha256(project / table.path)
         if found != table.sha256:
             kept = f"files/md5/{table.md5[:2]}/{table.md5[2:]}"
             raise CheckFailed(
-                f"{table.path} is not what was recorded: its SHA-256 is {found}, and {table.sha256} was trained on",
-                hint=f"{kept} in DVC's cache, or else that in its remote, is damaged: "
-                f"remove it, and glue reproduce {version} takes the other one",
+                f"{table.path} does not match the record: its SHA-256 is {found}, but the model was trained on "
+                f"{table.sha256}",
+                hint=f"{kept} is damaged in DVC's cache or in its remote: "
+                f"remove the damaged copy, then glue reproduce {version}",
             )
     if push:
-        log.info("%s: sent to %s", ", ".join(wanted) or "nothing", redacted(dvc.send(root, wanted, remote)))
+        log.info("%s: sent to %s", ", ".join(needed) or "nothing", redacted(dvc.send(root, needed, remote)))
 
 
 def _as_made(project: Path, record: Provenance) -> configs.Config:
-    """The recorded config in the environment that has the tables where they were, and not in one of this shell."""
+    """Return the recorded config, in the environment whose table paths match the record, not the shell's."""
     config, paths = configs.load(project, "", tables=False), {table.name: table.path for table in record.data}
     every = [config, *(configs.in_environment(config, env) for env in config.environments)]
     return next((one for one in every if {n: s.path for n, s in one.data.sources.items()} == paths), config)
 
 
 def _where_else(record: Provenance, version: int) -> str:
-    """Where a table may still be that is in neither the cache here nor the remote."""
-    made = f"in the clone of {record.actor.get('host', 'the machine')} that made it: glue reproduce {version} --push"
-    return f"{made}; where dvc gc has removed it there too, dvc add a copy of the file"
+    """Return a hint for a table that is in neither the local cache nor the remote."""
+    made = f"on {record.actor.get('host', 'the machine')}, where it was trained: glue reproduce {version} --push"
+    return f"{made}; if dvc gc has removed it there too, dvc add a copy of the file"
 
 
 @contextlib.contextmanager
 def _variables(record: Provenance, environment: Path | None) -> Iterator[None]:
-    """The recorded threads, and the commands of the environment first; the stages run as processes of their own."""
+    """Set the recorded thread variables, and put the environment's commands first on PATH, for stage processes."""
     before = dict(os.environ)
     commands = environment or Path(sys.executable).parent
     for name in provenance.THREADS:
@@ -223,18 +224,18 @@ def _variables(record: Provenance, environment: Path | None) -> Iterator[None]:
 
 
 def _hashes(then: dict[str, Any], now: dict[str, Any]) -> list[Check]:
-    """By stage: are the outputs those that `dvc.lock` recorded?"""
+    """Compare each stage's outputs with the recorded `dvc.lock`."""
     out = []
     for stage, entry in then.items():
-        wanted = {made["path"]: made["md5"] for made in entry.get("outs", [])}
+        expect = {made["path"]: made["md5"] for made in entry.get("outs", [])}
         found = {made["path"]: made["md5"] for made in now.get(stage, {}).get("outs", [])}
-        unlike = [path for path, md5 in wanted.items() if found.get(path) != md5]
-        out.append(Check(stage, not unlike, f"{', '.join(unlike)} differ" if unlike else f"{len(wanted)} hashes equal"))
+        unlike = [path for path, md5 in expect.items() if found.get(path) != md5]
+        out.append(Check(stage, not unlike, f"{', '.join(unlike)} differ" if unlike else f"{len(expect)} hashes equal"))
     return out
 
 
 def _models(bundle: Path, project: Path, config: configs.Config) -> list[Check]:
-    """The bundles byte by byte, and by what they predict of the holdout."""
+    """Compare the bundles byte by byte, and by their predictions on the holdout."""
     rebuilt = project / layout.BUNDLE
     then, now = files.sha256s(bundle), files.sha256s(rebuilt)
     unlike = sorted(name for name in {*then, *now} if then.get(name) != now.get(name))
@@ -250,7 +251,7 @@ def _models(bundle: Path, project: Path, config: configs.Config) -> list[Check]:
 
 
 def _difference(then: Bundle, now: Bundle, project: Path, config: configs.Config) -> float:
-    """The largest difference of a prediction on the holdout; infinite where a label differs, or the contract."""
+    """Return the largest difference of a prediction on the holdout; infinite if a label or the contract differs."""
     if then.schema.labels != now.schema.labels or then.schema.task != now.schema.task:
         return float("inf")
     rows = tables.read_parquet(project / layout.TEST, [layout.ROW]).column(layout.ROW)
@@ -267,12 +268,12 @@ def _difference(then: Bundle, now: Bundle, project: Path, config: configs.Config
 
 
 def _metrics(evaluation: Path, project: Path, differs: float | None) -> Check:
-    """The metrics are equal; of an estimator that is not deterministic, they lie within the recorded intervals."""
+    """Compare the metrics; if the estimator is not deterministic, with the recorded intervals."""
     if expected(differs) == "metrics":
         made, again = (evaluations.read(folder)["metrics"] for folder in (evaluation, project / layout.EVALUATION))
         outside = [name for name, score in made.items() if not _within(again[name]["value"], score)]
-        said = f"{', '.join(outside)} outside" if outside else f"{len(made)} metrics within"
-        return Check("metrics", not outside, f"{said} their 95 % intervals: the estimator is not deterministic")
+        summary = f"{', '.join(outside)} outside" if outside else f"{len(made)} metrics within"
+        return Check("metrics", not outside, f"{summary} their 95 % intervals: the estimator is not deterministic")
     then, now = (files.read_json(path) for path in (evaluation / "metrics.json", project / layout.METRICS))
     unlike = [name for name in then if name not in now or not _close(then[name], now[name])]
     return Check("metrics", not unlike, f"{', '.join(unlike)} differ" if unlike else f"{len(then)} metrics equal")

@@ -1,4 +1,4 @@
-"""One run: the pipeline, then the delivery. What changed is run, published, and promoted where it may be."""
+"""A run: the pipeline, then the delivery. Stages that changed run, and the result is published and promoted."""
 
 from __future__ import annotations
 
@@ -31,31 +31,31 @@ Snapshots = tuple[up_to_date.Snapshot | None, up_to_date.Snapshot | None]  # bef
 
 @dataclass(frozen=True)
 class Options:
-    """What a run is asked for; by default everything that has changed, published and promoted."""
+    """The options of a run; by default, run all changed stages, publish and promote."""
 
     force: bool = False  # run every stage
     refresh: bool = False  # read the queries of the tables again
     until: str | None = None  # stop after this stage
-    overrides: Mapping[str, str] = field(default_factory=dict)  # keys of `glue.yaml` that are set first
+    overrides: Mapping[str, str] = field(default_factory=dict)  # keys of `glue.yaml` to set before the run
     publish: bool = True
     promote: bool = True
-    pull: bool = False  # bring tables and results from DVC's remote
+    pull: bool = False  # fetch tables and results from DVC's remote
     push: bool = False  # send them there
-    subprocess: bool = False  # run each stage in a process of its own
+    subprocess: bool = False  # run each stage in a separate process
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """What came of a run."""
+    """The result of a run."""
 
     stages: list[StageResult]
-    delivery: record.Delivery | None = None  # None: nothing was to be published
+    delivery: record.Delivery | None = None  # None: publishing was not requested
     evaluation: Evaluation | None = None  # None: it was not made
     inputs: list[str] | None = None  # of a run in which nothing changed: as `commit.inputs` gives them
 
     @property
     def refused(self) -> list[str]:
-        """Why the model is not champion; nothing where it is."""
+        """Why the model is not champion; empty if it is."""
         return self.delivery["refused"] if self.delivery is not None else []
 
 
@@ -66,12 +66,12 @@ def run(
     on_stage: OnStage = lambda *_: None,
     group: Group = contextlib.nullcontext,
 ) -> RunResult:
-    """Run what changed, publish the result, promote it where it may be.
+    """Run the changed stages, publish the result, and promote it if it meets the conditions.
 
     `on_stage` is called as each stage begins and ends; `group` is entered around a group of stages, with its name.
 
     Raises:
-        GlueError: a stage failed, or a check said no; a model that is refused is a result.
+        GlueError: a stage or a check failed. A refused model is not an error.
     """
     options = options or Options()
     last = up_to_date.load(root, env) if options == Options() else None
@@ -82,7 +82,9 @@ def run(
     if options.until is not None and options.until not in stages.NAMES:
         raise UsageError(f"--until: no stage {options.until!r}", hint=did_you_mean(options.until, list(stages.NAMES)))
     if options.until == stages.NAMES[-1]:
-        options = replace(options, until=None)  # that is everything: evaluate is beside it, not before it
+        options = replace(
+            options, until=None
+        )  # the last stage: run everything, because evaluate does not come before it
     dvc_yaml.check_readable(root)
     if options.pull:
         _pull(root, env)
@@ -103,9 +105,9 @@ def run(
 
 
 def _nothing_changed(root: Path, last: LastRun, on_stage: OnStage) -> RunResult:
-    """The result of the last run once more."""
+    """Return the result of the last run again."""
     delivery = record.read(root)
-    with session.recorded(root, on_stage) as recorder:  # a failure in between is over
+    with session.recorded(root, on_stage) as recorder:  # clears a failure in between
         for name in last.stages:
             recorder(name, "unchanged", 0.0, [])
         results = list(recorder.ended)
@@ -119,7 +121,7 @@ def _nothing_changed(root: Path, last: LastRun, on_stage: OnStage) -> RunResult:
 
 
 def _pull(root: Path, env: str | None) -> None:
-    """Bring the tables and results from DVC's remote."""
+    """Fetch the tables and results from DVC's remote."""
     from mlops_glue import config as configs
     from mlops_glue.adapters import dvc
 
@@ -127,11 +129,11 @@ def _pull(root: Path, env: str | None) -> None:
         summary, changed_here = dvc.pull(root, configs.remote_url(configs.load(root, env, tables=False)))
         log.info("%s", redacted(summary))
         for path in changed_here:
-            log.info("%s was changed here, so it is not brought", path)
+            log.info("%s was changed here, so it was not fetched", path)
 
 
 def _configured(root: Path, env: str | None, options: Options) -> tuple[configs.Config, str | None]:
-    """The configuration, and the text that `glue.yaml` is to have; None where it stays."""
+    """Return the config, and the new text of `glue.yaml`; None if it does not change."""
     from mlops_glue import config as configs
 
     text = configs.overridden(root, dict(options.overrides)) if options.overrides else None
@@ -142,10 +144,10 @@ def _configured(root: Path, env: str | None, options: Options) -> tuple[configs.
 
 
 def _check_columns(config: configs.Config, root: Path) -> None:
-    """The labels' table has every column that `glue.yaml` names. That is said now, not after minutes of training.
+    """Check before the stages run that the labels table has all columns named in `glue.yaml`.
 
     Raises:
-        ConfigError: it lacks one.
+        ConfigError: a column is missing.
     """
     from mlops_glue import config as configs
     from mlops_glue import tables
@@ -163,7 +165,7 @@ def _check_columns(config: configs.Config, root: Path) -> None:
 def _reproduce(
     config: configs.Config, root: Path, options: Options, text: str | None, recorder: Recorder, group: Group
 ) -> Snapshots:
-    """DVC's reproduce; what was in the control files before and after it."""
+    """Run DVC's reproduce, and return the control files' content before and after it."""
     from mlops_glue import config as configs
     from mlops_glue.adapters import dvc
     from mlops_glue.pipeline import dvc_yaml, execute
@@ -180,7 +182,7 @@ def _reproduce(
     dvc_yaml.sync(config, root)
     if not config.environment:
         dvc_yaml.name_remote(config, root)
-    if text is not None:  # nothing is left to refuse; DVC hashes what is in the file
+    if text is not None:  # all checks have passed; DVC hashes the file
         files.write_text(root / layout.CONFIG, text)
     before = up_to_date.snapshot(root)
     if in_process and not dvc.in_process_supported():
@@ -198,7 +200,7 @@ def _reproduce(
             )
     except GlueError:
         if len(recorder.ended) > 1 and recorder.ended[-1].outcome == "failed":
-            log.info("the results before %s are kept: glue run goes on there", recorder.ended[-1].stage)
+            log.info("the results before %s are kept: glue run continues from there", recorder.ended[-1].stage)
         raise
     if options.push:
         log.info("%s", redacted(dvc.push(root, remote)))

@@ -1,4 +1,4 @@
-"""What `glue compare` is asked to compare: what each word stands for, and what is recorded of it."""
+"""The arguments of `glue compare`: the version, run or file that each refers to, and its records."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
 SHORT = 8  # digits of a run or a commit
 OF_DATA = "data."  # parameters of a run: the MD5 of a table
-LIKE = 'a file of metrics is like {"roc_auc": 0.91}'
+LIKE = 'a metrics file contains, for example, {"roc_auc": 0.91}'
 FILES = (".json", ".yaml", ".yml")
 
 
 class Recorded(TypedDict):
-    """A metric when it was measured; None where it is not defined, or has no interval."""
+    """A recorded metric; None if it is undefined, or has no interval."""
 
     value: float | None
     low: float | None
@@ -44,24 +44,24 @@ class Recorded(TypedDict):
 
 @dataclass(frozen=True)
 class Side:
-    """One of those that are compared. What is not known is None, or empty.
+    """A model, run or file to compare. Unknown values are None, or empty.
 
     Attributes:
-        name: what it is called in every table.
-        given: the words that stand for it.
-        version: its number.
-        run: MLflow's id of its run.
+        name: its name in all tables.
+        given: the arguments that refer to it.
+        version: its version number.
+        run: the id of its MLflow run.
         created: when the version was registered, in ISO 8601, UTC.
-        aliases: of the version.
-        commit: that its code is of.
-        dirty: whether its code is more than that.
-        params: of its run, but for those that say what its data was.
-        metrics: by name, as they were when it was made.
+        aliases: the version's aliases.
+        commit: the commit of its code.
+        dirty: whether its code had uncommitted changes.
+        params: the parameters of its run, except the data's hashes.
+        metrics: by name, as recorded at training.
         data: the rows and the MD5 of each table.
-        holdout: the same of the rows that `metrics` are of.
-        code: as it ran.
-        evaluation: the whole of it.
-        left_out: what a file holds that is no number.
+        holdout: the rows and the MD5 of the holdout that `metrics` were measured on.
+        code: the code as it ran.
+        evaluation: the complete evaluation.
+        left_out: the entries of a file that are not numbers.
     """
 
     name: str
@@ -83,12 +83,12 @@ class Side:
 
 @dataclass(frozen=True)
 class Place:
-    """Where words are looked up: the project, its registry (None: there is none yet), and the versions in it."""
+    """The place to look up arguments: the project, its registry (None: there is none yet), and its versions."""
 
     config: Config
     root: Path
     store: Store | None
-    tags: Mapping[int, Mapping[str, str]]  # of each version
+    tags: Mapping[int, Mapping[str, str]]  # by version
 
     @property
     def model(self) -> str:
@@ -97,15 +97,15 @@ class Place:
 
 
 def resolve(config: Config, root: Path, store: Store | None, words: Sequence[str]) -> list[Side]:
-    """What the words stand for, each once, the base first.
+    """Resolve the arguments to distinct sides, the base first.
 
-    A number is a version, and so is an alias; 32 hexadecimal digits are a run; a name that ends in .json or .yaml is a
-    file of numbers; all else is what git takes for a commit: the version that its `dvc.lock` is of, else those that
-    its code made. Without words: the champion, and the challenger or the last version. One alone is compared with the
-    champion.
+    A number or an alias is a version; 32 hexadecimal digits are a run; a name that ends in .json or .yaml is a metrics
+    file; anything else is a git commit, which refers to the version with its `dvc.lock`, or else to all versions from
+    its code. Without arguments: the champion, and the challenger or the last version. A single argument is compared
+    with the champion.
 
     Raises:
-        UsageError: a word stands for nothing, or there is nothing to compare with.
+        UsageError: an argument cannot be resolved, or there is nothing to compare with.
         GlueError: the registry does not answer.
     """
     tags = store.tags_by_version(config.model_name) if store is not None else {}
@@ -122,10 +122,10 @@ def resolve(config: Config, root: Path, store: Store | None, words: Sequence[str
 
 
 def stands_for(place: Place, word: str) -> list[str]:
-    """The things that a word stands for: `v3`, a run's whole id, or the path of a file.
+    """Resolve an argument to `v3`, the complete id of a run, or the path of a file.
 
     Raises:
-        UsageError: it stands for nothing.
+        UsageError: the argument cannot be resolved.
     """
     number = re.fullmatch(r"v?(\d{1,9})", word)
     if number is not None and int(number[1]) in place.tags:
@@ -138,7 +138,7 @@ def stands_for(place: Place, word: str) -> list[str]:
             near = sorted(p.name for p in path.parent.glob("*") if p.name.lower().endswith(FILES))
             raise UsageError(f"{word}: no such file", hint=did_you_mean(path.name, near))
         return [word]
-    if number is None or len(word) > 6:  # a commit may have digits alone
+    if number is None or len(word) > 6:  # a commit may consist only of digits
         aliased = place.store.get_alias(place.model, word) if place.store is not None and place.tags else None
         if aliased is not None:
             return [f"v{aliased}"]
@@ -148,20 +148,20 @@ def stands_for(place: Place, word: str) -> list[str]:
 
 
 def _unknown(place: Place, word: str, *, is_number: bool) -> UsageError:
-    """What is wrong with a word that stands for nothing."""
+    """Return the error for an argument that cannot be resolved."""
     if is_number and not place.tags:
         return UsageError(f"{word}: {place.model} has no version yet", hint="glue run")
     if is_number:
         versions = [str(one) for one in sorted(place.tags)]
         return UsageError(f"{word}: {place.model} has no such version", hint=did_you_mean("", versions))
     if Path(word).is_file():
-        return UsageError(f"{word}: is no file of metrics, which ends in {', '.join(FILES)}", hint=LIKE)
+        return UsageError(f"{word}: not a metrics file, which must end in {', '.join(FILES)}", hint=LIKE)
     known = [name for name in ("champion", CHALLENGER, *git.names(place.root)) if name != word]
-    return UsageError(f"{word}: is no version, run, file or commit", hint=did_you_mean(word, known))
+    return UsageError(f"{word}: not a version, run, file or commit", hint=did_you_mean(word, known))
 
 
 def _run(place: Place, run: str) -> str:
-    """The version that a run made, else the run."""
+    """Return the version that a run produced, or else the run."""
     store = place.store
     if store is None or (logged := store.logged(run)) is None:
         there = store.run_ids(place.config.project) if store is not None else []
@@ -172,20 +172,20 @@ def _run(place: Place, run: str) -> str:
 
 
 def _of_commit(place: Place, word: str, commit: str) -> list[str]:
-    """The version that is committed there, else those that its code made, in order."""
+    """Return the version that is committed there, or else the versions from its code, in order."""
     text = git.show(place.root, commit, "dvc.lock")
     mark = _fingerprint(text) if text else None
     committed = [version for version, tags in place.tags.items() if mark and tags.get(FINGERPRINT) == mark]
     made = [version for version, tags in place.tags.items() if tags.get("mlflow.source.git.commit") == commit]
     if not committed and not made:
         others = sorted({tags.get("mlflow.source.git.commit", "")[:SHORT] for tags in place.tags.values()} - {""})
-        why = "no version was made of this commit, and its dvc.lock is of none"
+        why = "no version was trained from this commit, and its dvc.lock belongs to no version"
         raise UsageError(f"{word} ({commit[:SHORT]}): {why}", hint=did_you_mean("", others))
     return [f"v{version}" for version in committed or sorted(made)]
 
 
 def _fingerprint(lock: str) -> str | None:
-    """That of the text of a `dvc.lock`; None where it is broken."""
+    """Return the fingerprint of a `dvc.lock`; None if the file is broken."""
     from ruamel.yaml.error import YAMLError
 
     try:
@@ -196,7 +196,7 @@ def _fingerprint(lock: str) -> str | None:
 
 
 def _unasked(place: Place) -> list[str]:
-    """The champion, and the challenger or else the last version that is not champion."""
+    """Return the champion, and the challenger or else the last version that is not champion."""
     if place.store is None or not place.tags:
         raise UsageError(f"{place.model} has no version yet", hint="glue run")
     champion = place.store.champion(place.model)
@@ -206,13 +206,13 @@ def _unasked(place: Place) -> list[str]:
     others = [one for one in dict.fromkeys(order) if one in place.tags and one != champion]
     base = champion if champion is not None else others.pop() if len(others) > 1 else None
     if base is None or not others:
-        why = f"{place.model} has one version alone, so there is nothing to compare it with"
+        why = f"{place.model} has only one version, so there is nothing to compare it with"
         raise UsageError(why, hint="glue run, once something has changed")
     return [f"v{base}", f"v{others[0]}"]
 
 
 def _champion(place: Place, words: Sequence[str], alone: str) -> str:
-    """What one thing alone is compared with."""
+    """Return the champion, to compare a single argument with."""
     others = [str(version) for version in sorted(place.tags) if f"v{version}" != alone]
     hint = f"glue compare {alone} {others[-1]}" if others else "glue run, once something has changed"
     if len(words) > 1:
@@ -225,7 +225,7 @@ def _champion(place: Place, words: Sequence[str], alone: str) -> str:
 
 
 def _side(place: Place, thing: str, given: list[str]) -> Side:
-    """What is recorded of one of `stands_for`."""
+    """Read the records of a resolved argument."""
     if thing.lower().endswith(FILES):
         numbers, left_out = _numbers(Path(thing))
         return Side(thing, given, metrics={name: _plain(value) for name, value in numbers.items()}, left_out=left_out)
@@ -236,10 +236,10 @@ def _side(place: Place, thing: str, given: list[str]) -> Side:
 
 
 def _numbers(file: Path) -> tuple[dict[str, float], list[str]]:
-    """The numbers of a file, by dotted name, and the names of what is none.
+    """Read the numbers in a file, by dotted name, and the names of other values.
 
     Raises:
-        UsageError: it has none, or cannot be read.
+        UsageError: the file has no numbers, or cannot be read.
     """
     from ruamel.yaml.error import YAMLError
 
@@ -253,7 +253,7 @@ def _numbers(file: Path) -> tuple[dict[str, float], list[str]]:
         if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     }
     if not found:
-        raise UsageError(f"{file}: holds no metric, which is a name with a number", hint=LIKE)
+        raise UsageError(f"{file}: contains no metrics (names with numbers)", hint=LIKE)
     return found, [name for name in leaves if name not in found]
 
 
@@ -279,7 +279,7 @@ def _of_run(store: Store, run: str, given: list[str]) -> Side:
 
 
 def _tables(params: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    """Of a run that says no more: the MD5 of each table."""
+    """Return the MD5 of each table from a run's parameters."""
     named = {name.removeprefix(OF_DATA): value for name, value in params.items() if name.startswith(OF_DATA)}
     return {name: {"rows": None, "md5": md5} for name, md5 in named.items()}
 
@@ -292,7 +292,7 @@ def _of_version(place: Place, store: Store, version: int, given: list[str]) -> S
         made = provenance.of_version(store, place.model, version, Path(folder))
         try:
             report = evaluations.read(store.download_artifact(place.model, version, EVALUATION, Path(folder)))
-        except (GlueError, OSError):  # of a model that was imported there is none
+        except (GlueError, OSError):  # an imported model has none
             report = None
     scores = {} if report is None else {name: _score(score) for name, score in report["metrics"].items()}
     data, code, dirty = _tables(params), None, tags.get("glue.git_dirty")

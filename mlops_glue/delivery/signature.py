@@ -1,4 +1,4 @@
-"""Signed bundles: a statement of what a bundle was made of, signed by a key of the team's, and checked before use."""
+"""Signed bundles: a provenance statement, signed with the team's key and checked before a bundle is used."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FOLDER, FILE = "attestation", "bundle.intoto.json"  # of the run's artifacts
 
 
 def write(model: str, record: Provenance | None, bundle: Path, key: Path, folder: Path) -> Path:
-    """The signed statement of a bundle, as a file in a folder.
+    """Write the signed statement of a bundle to a folder.
 
     Raises:
         UsageError: the key cannot be read.
@@ -33,21 +33,21 @@ def write(model: str, record: Provenance | None, bundle: Path, key: Path, folder
 
 
 def add(store: Store, model: str, version: int, key: Path, trusted: Path | None) -> bool:
-    """Sign the bundle of a registered version; whether there was anything to do: the key may have signed it already.
+    """Sign the bundle of a registered version. Return False if the key has already signed it.
 
     Args:
         store: the registry.
         model: the registered model.
         version: its number.
         key: the private key.
-        trusted: the public key of `serve.verify`. Where it has signed the version, that signature stays beside the new
-            one. Any other is replaced: nobody here knows whose it is.
+        trusted: the public key of `serve.verify`. Its signature is kept in addition to the new one; any other signature
+            is replaced, because its owner is unknown.
 
     Raises:
-        DataError: the bundle is not what was registered, or not what was signed before.
+        DataError: the bundle has changed since it was registered or signed.
         UsageError: a key cannot be read.
     """
-    store.check_bundle = None  # by a key that has not signed it yet
+    store.check_bundle = None  # the key has not signed the bundle yet
     before = store.attestation(model, version)
     envelope = None if before is None else _json(before)
     already = envelope is not None and signing.has_signed(envelope, key)
@@ -80,7 +80,7 @@ def _is_signed(envelope: Any, key: Path) -> bool:
 
 
 def _record(store: Store, model: str, version: int, folder: Path) -> Provenance | None:
-    """What the version was made of; None where no such record was kept."""
+    """Read the version's provenance; None if it has no record."""
     try:
         return provenance.read(store.download_artifact(model, version, provenance.FOLDER, folder))[0]
     except (GlueError, OSError):
@@ -88,12 +88,13 @@ def _record(store: Store, model: str, version: int, folder: Path) -> Provenance 
 
 
 def checker(key: Path) -> Callable[[Path, str | None], None]:
-    """What `Store.check_bundle` is: it refuses a bundle that the key's owner has not signed as it is."""
+    """Return the function for `Store.check_bundle`, which refuses a bundle without a valid signature by the key."""
 
     def check_bundle(bundle: Path, signed: str | None) -> None:
         if signed is None:
             raise DataError(
-                "its bundle is not signed", hint="glue sign VERSION; registry: {sign: KEY} signs each new one"
+                "its bundle is not signed",
+                hint="glue sign VERSION; to sign each new version, set registry: {sign: KEY}",
             )
         _check(signing.verify(_json(signed), key), bundle)
 
@@ -101,12 +102,12 @@ def checker(key: Path) -> Callable[[Path, str | None], None]:
 
 
 def _check(made: dict[str, Any], bundle: Path) -> None:
-    """Is a bundle the one of a statement?"""
+    """Check that a bundle matches its statement."""
     names = {subject["name"]: subject["digest"]["sha256"] for subject in made["subject"]}
     there = files.sha256s(bundle)
     if there != names:
         unlike = sorted(name for name in {*there, *names} if there.get(name) != names.get(name))
-        raise DataError(f"its bundle is not the one that was signed: {', '.join(unlike)}")
+        raise DataError(f"its bundle has changed since it was signed: {', '.join(unlike)}")
 
 
 def _json(text: str) -> Any:

@@ -1,4 +1,4 @@
-"""Does a bundle of the registry answer at all? It is tried once, in a process of its own with a deadline."""
+"""A trial of each bundle from the registry: it must score its example within a deadline, in a separate process."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ DEADLINE_S = 60.0
 
 
 def brought(store: Store, root: Path, model: str, version: int, folder: Path) -> Path:
-    """The bundle of a version in a folder of the caller's: what was registered, checked, and tried.
+    """Fetch the bundle of a version into a folder of the caller, check it, and try it.
 
     Raises:
-        DataError: it is not that, or must not be loaded, or does not answer.
+        DataError: the bundle has changed, must not be loaded, or does not answer.
         ToolError: the registry cannot be read.
     """
     found = store.download_bundle(model, version, folder)
@@ -37,10 +37,10 @@ def brought(store: Store, root: Path, model: str, version: int, folder: Path) ->
 
 
 def answers(root: Path, folder: Path, digest: str, model: str, version: int, *, trust: Sequence[str] = ()) -> None:
-    """Its example is scored in time; asked once for each digest, as that takes half a second.
+    """Check that a bundle scores its example in time. This takes half a second, once for each digest.
 
     Raises:
-        DataError: it is not.
+        DataError: it does not.
     """
     if (root / TRIED / digest).is_file():
         return
@@ -60,7 +60,7 @@ def answers(root: Path, folder: Path, digest: str, model: str, version: int, *, 
     done = subprocess.run(words, capture_output=True, text=True, errors="replace", check=False)
     if done.returncode == -signal.SIGALRM:
         problem = f"{model} v{version}: does not answer: its own example is not scored within {deadline:g} s"
-        raise DataError(problem, hint="glue rollback, or more time: GLUE_TRIAL_TIMEOUT_S=600")
+        raise DataError(problem, hint="glue rollback, or set a longer limit: export GLUE_TRIAL_TIMEOUT_S=600")
     if done.returncode < 0:
         how = signal.Signals(-done.returncode).name
         raise DataError(f"{model} v{version}: scoring its own example ended the process ({how})")
@@ -71,7 +71,7 @@ def answers(root: Path, folder: Path, digest: str, model: str, version: int, *, 
 
 
 def known(root: Path, digest: str) -> None:
-    """A bundle of this digest answers: it need not be tried."""
+    """Record that a bundle with this digest answers, so that it need not be tried again."""
     (root / layout.SERVED).mkdir(mode=0o700, parents=True, exist_ok=True)
     (root / TRIED).mkdir(exist_ok=True)
     (root / TRIED / digest).touch()

@@ -79,7 +79,7 @@ def test_a_table_that_was_changed_here_is_not_pulled_over(
     table.write_text(text + text.splitlines()[-1] + "\n")
     changed = table.read_bytes()
     done = glue(*words, "--push", cwd=penguins)
-    assert "data/raw/penguins.csv was changed here, so it is not brought" in done.stderr
+    assert "data/raw/penguins.csv was changed here, so it was not fetched" in done.stderr
     assert table.read_bytes() == changed
     for here in (table, penguins / ".dvc/cache"):
         shutil.rmtree(here) if here.is_dir() else here.unlink()

@@ -70,7 +70,7 @@ def test_one_byte_is_found_though_the_registry_was_changed_too(project: Path, gl
         words = "update model_version_tags set value = ? where key = 'glue.bundle_sha256'"
         store.execute(words, [files.digest(bundle(project))])
     store.close()
-    refused(project, glue, "its bundle is not the one that was signed: input_example.json")
+    refused(project, glue, "its bundle has changed since it was signed: input_example.json")
 
 
 def test_without_a_signature_or_by_another_key(project: Path, glue: Glue) -> None:
@@ -121,7 +121,7 @@ def test_what_is_not_signed(project: Path, glue: Glue) -> None:
         store.execute(words, [files.digest(bundle(project))])
     store.close()
     said = glue("sign", cwd=project, code=4).stderr
-    assert "p v1: its bundle is not the one that was signed: input_example.json" in said
+    assert "p v1: its bundle has changed since it was signed: input_example.json" in said
     assert "p has no such version" in glue("sign", "9", cwd=project, code=2).stderr
     config = project / "glue.yaml"
     text = config.read_text()

@@ -207,13 +207,13 @@ def test_data_that_is_damaged_or_gone_is_named(history: dict[str, Any], glue: Gl
     try:
         cached.write_bytes(whole[:-3] + b"!" + whole[-2:])
         done = glue("reproduce", "1", cwd=root, code=1)
-        assert "data/raw/penguins.csv is not what was recorded: its SHA-256 is " in done.stderr
+        assert "data/raw/penguins.csv does not match the record: its SHA-256 is " in done.stderr
         assert table["sha256"] in done.stderr
         cached.unlink()
         sent.unlink()
         done = glue("reproduce", "1", cwd=root, code=4)
         assert f"data/raw/penguins.csv (md5 {table['md5']}): neither in DVC's cache nor in its remote" in done.stderr
-        assert "that made it: glue reproduce 1 --push; where dvc gc" in done.stderr
+        assert "where it was trained: glue reproduce 1 --push; if dvc gc" in done.stderr
     finally:
         cached.write_bytes(whole)
         sent.write_bytes(whole)

@@ -20,4 +20,4 @@ def test_a_version_of_another_format_is_refused_with_the_glue_that_it_takes() ->
     lock["train"] = {"cmd": "glue stage train --format 1"}
     with pytest.raises(ToolError, match=r"v3 was made by 'glue stage train --format 1' of glue 0\.1\.0") as refused:
         refuse_other_format(lock, 3, "0.1.0")
-    assert refused.value.hint == "glue reproduce 3 --exact-env, which brings that glue"
+    assert refused.value.hint == "glue reproduce 3 --exact-env, which installs that glue"

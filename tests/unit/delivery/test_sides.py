@@ -81,13 +81,13 @@ def test_a_word_stands_for_versions_a_run_or_a_file(place: Place) -> None:
     "word, said, hint",
     [
         ("4", "4: m has no such version", "there are: '1', '2', '3'"),
-        ("mian", "mian: is no version, run, file or commit", "did you mean 'main'?"),
-        ("champoin", "champoin: is no version, run, file or commit", "did you mean 'champion'?"),
+        ("mian", "mian: not a version, run, file or commit", "did you mean 'main'?"),
+        ("champoin", "champoin: not a version, run, file or commit", "did you mean 'champion'?"),
         ("score.json", "score.json: no such file", "did you mean 'scores.json'?"),
         ("0a" * 15 + "0b", "the registry has no such run", f"did you mean '{OF_A_VERSION}'?"),
-        ("dvc.lock", "dvc.lock: is no file of metrics", "a file of metrics is like"),
-        ("HEAD~1", "no version was made of this commit", "there are: '"),
-        ("--all", "--all: is no version, run, file or commit", "there are: 'champion', 'challenger', 'main'"),
+        ("dvc.lock", "dvc.lock: not a metrics file", "a metrics file contains, for example,"),
+        ("HEAD~1", "no version was trained from this commit", "there are: '"),
+        ("--all", "--all: not a version, run, file or commit", "there are: 'champion', 'challenger', 'main'"),
     ],
 )
 def test_what_a_word_stands_for_is_never_guessed(place: Place, word: str, said: str, hint: str) -> None:
@@ -103,7 +103,7 @@ def test_what_a_word_stands_for_is_never_guessed(place: Place, word: str, said: 
         (["2"], [1, 2, 3], 2, "v2: is the champion itself"),
         (["1", "v1"], [1, 2, 3], 2, "1 and v1: both are v1"),
         (["1"], [1, 2, 3], None, "v1: m has no champion"),
-        ([], [1], 1, "m has one version alone"),
+        ([], [1], 1, "m has only one version"),
         ([], [], None, "m has no version yet"),
         (["1"], [], None, "1: m has no version yet"),
     ],
