@@ -1,9 +1,9 @@
-"""The metrics of each task: how each is computed, and which way is better. The values are scikit-learn's.
+"""The metrics of each task: how to compute them, and which direction is better. The values are scikit-learn's.
 
-scikit-learn's own functions spend most of a bootstrap's time on checking types: five metrics on 100 samples take 2.7 s
-there and 0.15 s here.
+In a bootstrap, scikit-learn's own functions spend most of their time on type checks: five metrics on 100 samples take
+2.7 s there and 0.15 s here.
 
-Importing this module imports nothing: the configuration asks it for names.
+This module imports no packages, because the configuration uses its names.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-MIN_ROWS = 20  # with fewer rows, a measurement is chance
-MIN_FRESH_ROWS = 50  # that a retrained model is judged by
-TIE_TOLERANCE = 1e-6  # float32: the same model in ONNX and in skops differs by this much
+MIN_ROWS = 20  # with fewer rows, a value is mostly chance
+MIN_FRESH_ROWS = 50  # minimum number of fresh rows to judge a retrained model by
+TIE_TOLERANCE = 1e-6  # float32: difference between the same model in ONNX and in skops
 
 
 @dataclass(frozen=True)
@@ -56,20 +56,22 @@ class Metric:
 
     score: Callable[[Array, Array, Any], float]
     higher_is_better: bool = True
-    of_label: bool = True  # does it use the label? Otherwise it uses the probabilities alone
-    losses: Callable[[Array, Array, Any], Array] | None = None  # of each row, where it is (or falls with) their mean
-    whole: bool = False  # of some of the rows it would be something else, so that no sample has fewer
-    of_count: bool = False  # of so many rows, so that it compares only models on tables of one size
+    of_label: bool = True  # whether it uses the label; otherwise, it uses only the probabilities
+    losses: Callable[[Array, Array, Any], Array] | None = (
+        None  # loss per row, if the metric is their mean or a decreasing function of it
+    )
+    whole: bool = False  # undefined on part of the rows, so that samples must have all rows
+    of_count: bool = False  # uses a fixed number of rows, so only tables of the same size are comparable
 
 
 def mean_of(losses: Callable[[Array, Array, Any], Array], *, of_label: bool = True) -> Metric:
-    """A metric that is the mean of a loss over rows."""
+    """Create a metric that is the mean of a loss over rows."""
     return Metric(lambda y, p, q: float(losses(y, p, q).mean()), False, of_label, losses)
 
 
-# By task, what is measured where `evaluate.metrics` names none; the first is the default to promote by. Binary metrics
-# take class 1 as the positive one. A new metric belongs to MORE: one that is added here changes what `evaluate` writes,
-# and `stages.FORMAT` is raised. Without `losses` the interval of a difference is bootstrapped.
+# The default of `evaluate.metrics`, by task; the first metric is the default of `promote.metric`. Binary metrics use
+# class 1 as positive. Add new metrics to MORE: an addition here changes the output of `evaluate`, and needs a new
+# `stages.FORMAT`. Without `losses`, the interval of a difference is bootstrapped.
 METRICS: dict[str, dict[str, Metric]] = {
     "binary": {
         "roc_auc": Metric(lambda y, p, q: roc_auc(y == 1, q[:, 1]), of_label=False),
@@ -97,7 +99,7 @@ METRICS: dict[str, dict[str, Metric]] = {
 }
 TASKS = tuple(METRICS)
 
-# What is measured where `evaluate.metrics` names it: the names of scikit-learn's scorers and functions.
+# Metrics that are computed only if `evaluate.metrics` names them, under the names of scikit-learn.
 MORE: dict[str, dict[str, Metric]] = {
     "binary": {
         "balanced_accuracy": Metric(lambda y, p, q: class_mean(y, p, lambda hit, true, of: (hit, true, true > 0))),
@@ -128,10 +130,10 @@ MORE: dict[str, dict[str, Metric]] = {
 class Family:
     """Metrics with a number in their names."""
 
-    pattern: str  # of the name; its group is the number
+    pattern: str  # pattern of the name; its group is the number
     example: str
     make: Callable[[float], Metric]
-    below: float = float("inf")  # the number lies above 0 and below this
+    below: float = float("inf")  # the number is above 0 and below this
 
 
 NUMBER, WHOLE = r"((?:0|[1-9]\d*)(?:\.\d+)?)", r"([1-9]\d*)"
@@ -163,7 +165,7 @@ FAMILIES: dict[str, tuple[Family, ...]] = {
         ),
     ),
 }
-# What others call a metric, for those who look for it.
+# Other names of the metrics, for suggestions.
 ALSO_CALLED = {
     "mcc": "matthews_corrcoef",
     "mape": "mean_absolute_percentage_error",
@@ -186,8 +188,8 @@ ALSO_CALLED = {
     "top_k_accuracy": "top_3_accuracy",
 }
 
-# How well a model orders rows: 1 is perfect, 0.5 is chance, 0 is the reverse. A concept that changes moves levels and
-# weights, and with them log loss or R². It seldom reverses the order of rows; labels that were swapped do.
+# How well a model ranks rows: 1 is perfect, 0.5 is chance, 0 is reversed. A change of concept moves levels and weights,
+# and with them log loss or R². It seldom reverses the ranking, but swapped labels do.
 RANKING = {
     "binary": METRICS["binary"]["roc_auc"],
     "multiclass": METRICS["multiclass"]["roc_auc_ovr"],
@@ -196,12 +198,12 @@ RANKING = {
 
 
 def default(task: str) -> str:
-    """The metric to promote by, where the configuration names none."""
+    """Return the default metric for promotion."""
     return next(iter(METRICS[task]))
 
 
 def find(task: str, name: str) -> Metric | None:
-    """The metric of a name, with a number in it or without; None where the task has none such."""
+    """Return a metric by name, which may contain a number; None if the task has no such metric."""
     known = METRICS[task].get(name) or MORE[task].get(name)
     for family in () if known is not None else FAMILIES[task]:
         found = re.fullmatch(family.pattern, name)
@@ -211,13 +213,13 @@ def find(task: str, name: str) -> Metric | None:
 
 
 def names(tasks: Iterable[str]) -> list[str]:
-    """What there is for these tasks, with an example for each number that a name may hold."""
+    """Return the names for these tasks, with an example for each name that contains a number."""
     found = [name for task in tasks for name in (*METRICS[task], *MORE[task], *(f.example for f in FAMILIES[task]))]
     return sorted(set(found))
 
 
 def compute(metric: Metric, truth: Array, label: Array, probability: Any) -> float:
-    """The metric's value; NaN where scikit-learn has none: one class only, one row only, a score that is not finite."""
+    """Compute a metric; NaN if scikit-learn has no value: a single class, a single row, a score that is not finite."""
     import numpy as np
 
     if not len(truth) or not np.isfinite(label if metric.of_label else probability).all():
@@ -227,7 +229,7 @@ def compute(metric: Metric, truth: Array, label: Array, probability: Any) -> flo
 
 
 def is_at_least(value: float, other: float, *, higher_is_better: bool) -> bool:
-    """Is a metric's value as good as another one, within the tolerance of a tie? NaN is not."""
+    """Return whether a value is at least as good as another, within the tolerance of a tie; False for NaN."""
     ahead = value - other if higher_is_better else other - value
     return bool(ahead >= -TIE_TOLERANCE * max(1.0, abs(other)))
 
@@ -238,9 +240,9 @@ def _at_share(percent: float, *, of_positives: bool) -> Metric:
 
 
 def _at_top(size: Callable[[int], float], *, of_positives: bool) -> Metric:
-    """The share of positives among the rows with the highest scores, or the share of all positives that are there.
+    """Create precision or recall among the rows with the highest scores.
 
-    Rows that tie for the last places count in part. NaN where there are fewer rows than places.
+    Rows that tie for the last places count partially. NaN if there are fewer rows than places.
     """
 
     def score(truth: Array, label: Array, probability: Array) -> float:

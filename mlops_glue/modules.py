@@ -1,4 +1,4 @@
-"""Import paths of the user's: the callable, the project's own files and the package versions behind them."""
+"""The user's import paths: the callables, the project's files and the package versions behind them."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from mlops_glue.suggest import did_you_mean
 COMPUTES = (
     *("scikit-learn", "numpy", "scipy", "pandas", "pyarrow", "skops", "skl2onnx", "onnx", "onnxruntime"),
     *("great-expectations", "feast", "duckdb"),
-)  # packages whose version can change what the stages write
+)  # packages whose version can change the output of the stages
 
 
 @contextlib.contextmanager
 def importable(root: Path) -> Iterator[None]:
-    """Make the project's modules importable; afterwards forget those that were imported meanwhile."""
+    """Make the project's modules importable; afterwards, unload the modules imported in the block."""
     modules, path = set(sys.modules), list(sys.path)
     sys.path.insert(0, str(root))
     importlib.invalidate_caches()
@@ -39,22 +39,22 @@ def importable(root: Path) -> Iterator[None]:
 
 
 def import_callable(path: str, where: str, form: str) -> Any:
-    """The callable behind an import path, `a.b.C` or `a.b:c`.
+    """Import the callable of an import path, `a.b.C` or `a.b:c`.
 
-    `where` is the key of `glue.yaml` that holds it, `form` says what such a path looks like.
+    `where` is the key of `glue.yaml` that contains the path, `form` the hint on the form of a path.
 
     Raises:
-        ConfigError: it does not import, or names nothing that can be called.
+        ConfigError: the path cannot be imported, or is not a callable.
     """
     module, _, name = path.replace(":", ".").rpartition(".")
     try:
         loaded = importlib.import_module(module)
     except ModuleNotFoundError as error:
         if not f"{module}.".startswith(f"{error.name}."):
-            raise  # the module exists, and imports one that does not
+            raise  # the module exists, but imports a missing module
         raise ConfigError([f"{where}: {path!r} does not import: {error}"], hint=form) from error
     except ValueError:
-        raise ConfigError([f"{where}: {path!r} is no import path"], hint=form) from None
+        raise ConfigError([f"{where}: {path!r} is not an import path"], hint=form) from None
     found = getattr(loaded, name, None)
     if not callable(found):
         known = [n for n, v in vars(loaded).items() if callable(v) and not n.startswith("_")]
@@ -63,14 +63,14 @@ def import_callable(path: str, where: str, form: str) -> Any:
 
 
 def project_files(import_path: str | None, root: Path) -> list[str]:
-    """The project's own Python files behind an import path, transitively, relative to the project and sorted."""
+    """Return the project's Python files behind an import path, transitively, relative to the project and sorted."""
     return _files_behind([import_path.replace(":", ".")] if import_path else [], root)
 
 
 def code_of(paths: list[str | None], repo: str | None, root: Path) -> list[str]:
-    """The project's own files behind import paths and a Feast repository: a stage that runs them depends on each.
+    """Return the project's files behind import paths and a Feast repository, which are dependencies of a stage.
 
-    The one list for `dvc.yaml` and for the check without DVC: a file that is not in it is not watched.
+    Both `dvc.yaml` and the check without DVC use this list; other files are not watched.
     """
     found = {file for path in paths for file in project_files(path, root)}
     for file in (root / repo).rglob("*.py") if repo else ():
@@ -98,17 +98,17 @@ def copy_package(import_path: str, root: Path, into: Path) -> str:
 
 
 def versions(paths: list[str | None], code: list[str], root: Path) -> dict[str, str]:
-    """The installed versions of the packages that the stages compute with: glue's tools and the project's own imports.
+    """Return the installed versions of the packages that the stages use: glue's tools and the project's imports.
 
-    For a package whose name is not that of its module: the time and size of its file. The stages run the import paths
-    and the files behind them, `code`, as `code_of` gives them.
+    If a package's name differs from its module's, the value is the time and size of its file. `paths` are the import
+    paths that the stages run, `code` the files behind them, as from `code_of`.
     """
     found = {name: installed(name) for name in {*COMPUTES, *imported(paths, code, root) - {"sklearn"}}}
     return {name: version for name, version in sorted(found.items()) if version is not None}
 
 
 def imported(paths: list[str | None], code: list[str], root: Path) -> set[str]:
-    """The top-level modules of others that import paths and the project's files behind them import."""
+    """Return the third-party top-level modules that import paths and the project's files import."""
     named = [path.replace(":", ".") for path in paths if path]
     named += [name for file in code if file.endswith(".py") for name in _imports(root / file, root)]
     own = {Path(file).parts[0].removesuffix(".py") for file in code}
@@ -116,7 +116,7 @@ def imported(paths: list[str | None], code: list[str], root: Path) -> set[str]:
 
 
 def installed(name: str) -> str | None:
-    """The version of a package, or the time and size of its file; None where it is not installed."""
+    """Return the version of a package, or the time and size of its file; None if it is not installed."""
     plain = re.sub(r"[-_.]+", "-", name).lower()
     for place in filter(Path.is_dir, map(Path, sys.path)):
         if version := _in_folder(place, place.stat().st_mtime_ns).get(plain):
@@ -131,26 +131,26 @@ def installed(name: str) -> str | None:
 
 @cache
 def _in_folder(place: Path, _changed_ns: int) -> Mapping[str, str]:
-    """The packages in a folder of `sys.path`, by the names of their folders: `importlib.metadata` parses files."""
+    """Return the packages in a folder of `sys.path` by folder name; `importlib.metadata` would parse files."""
     found = (re.fullmatch(r"(.+)-([^-]+)\.(?:dist|egg)-info", one.name) for one in place.iterdir())
     return {re.sub(r"[-_.]+", "-", one[1]).lower(): one[2] for one in found if one}
 
 
 @cache
 def packages() -> Mapping[str, str]:
-    """What is installed: names as PyPI compares them, with versions, in order; read once, for it takes long."""
+    """Return the installed packages: sorted canonical names, with versions; cached, because reading takes long."""
     from importlib import metadata
 
     from packaging.utils import canonicalize_name
 
-    found = (one.metadata for one in metadata.distributions())  # each time it is asked for, it is parsed
+    found = (one.metadata for one in metadata.distributions())  # each access parses the metadata
     plain: dict[str, str] = {canonicalize_name(one["Name"]): one["Version"] for one in found if one["Name"]}
     return dict(sorted(plain.items()))
 
 
 @cache
 def packages_of_modules() -> Mapping[str, list[str]]:
-    """By top module, the installed packages that it comes from; read once, too."""
+    """Return the installed packages by top-level module; also cached."""
     from importlib import metadata
 
     return metadata.packages_distributions()
@@ -168,7 +168,7 @@ def _files_behind(waiting: list[str], root: Path, inside: str = "") -> list[str]
 
 
 def _files_of(dotted: str, root: Path) -> Iterator[Path]:
-    """The files of the project that importing `a.b.c` runs; the tail may be an attribute."""
+    """Yield the project's files that importing `a.b.c` runs; the last part may be an attribute."""
     parts = dotted.split(".")
     for depth in range(1, len(parts) + 1):
         base = root.joinpath(*parts[:depth])
@@ -180,7 +180,7 @@ def _files_of(dotted: str, root: Path) -> Iterator[Path]:
 
 
 def _imports(file: Path, root: Path, *, at_once: bool = False) -> list[str]:
-    """The import paths in a file; `at_once`: only those that its own import follows without a condition."""
+    """Return the import paths in a file; `at_once`: only unconditional imports at its top level."""
     try:
         tree = ast.parse(file.read_text(encoding="utf-8"))
     except (SyntaxError, UnicodeDecodeError):

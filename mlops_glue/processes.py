@@ -1,4 +1,4 @@
-"""Child processes that end with this one however it ends, and the identity of a process."""
+"""Child processes that always end with this process, and the identity of a process."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from mlops_glue import waiting
 from mlops_glue.errors import ToolError
 
 T = TypeVar("T")
-FORK = "fork" if sys.platform == "linux" else "spawn"  # how a process starts that takes over what this one has imported
-SENT_S = 5.0  # by then the result of another process has come
+FORK = "fork" if sys.platform == "linux" else "spawn"  # start method of a process that inherits the imported modules
+SENT_S = 5.0  # by then, the result of the other process has arrived
 FORWARDED = (
     *(signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT),
     *(signal.SIGUSR1, signal.SIGUSR2, signal.SIGCONT),
@@ -27,18 +27,18 @@ FORWARDED = (
 
 
 def command_line() -> str:
-    """How this process was started: `glue …`, or what runs the Python API."""
+    """Return the command that started this process: `glue …`, or the program that uses the Python API."""
     name = Path(sys.argv[0]).name
     return shlex.join(["glue", *sys.argv[1:]]) if name == "glue" else f"the Python API in {name or 'a session'}"
 
 
 def run_apart(work: Callable[..., T], *arguments: Any, does: str, start: str = "spawn") -> T:
-    """Call a module's function in a new process, so that nothing that it imports or changes stays in this one.
+    """Call a module's function in a new process, so that its imports and changes do not affect this process.
 
-    Arguments and result are pickled. `does` says what the function does, for the error; `start` how the process starts.
+    Arguments and result are pickled. `does` describes the function, for the error; `start` is the start method.
 
     Raises:
-        ToolError: the process was ended.
+        ToolError: the process was killed.
     """
     from concurrent.futures import ProcessPoolExecutor
     from concurrent.futures.process import BrokenProcessPool
@@ -48,11 +48,11 @@ def run_apart(work: Callable[..., T], *arguments: Any, does: str, start: str = "
         try:
             return other.submit(_apart, work, *arguments).result()
         except BrokenProcessPool as error:
-            raise ToolError(f"the process that {does} was ended") from error
+            raise ToolError(f"the process that {does} was killed") from error
 
 
 def _apart(work: Callable[..., T], *arguments: Any) -> T:
-    """In the other process, which does not wait at its end for a thread that waits for a server."""
+    """Run in the other process, which at its end does not wait for a thread that waits for a server."""
     try:
         return work(*arguments)
     finally:
@@ -63,7 +63,7 @@ def _apart(work: Callable[..., T], *arguments: Any) -> T:
 
 
 def free_memory() -> int | None:
-    """Bytes that this process may still take, by the system and its control group; None where neither says."""
+    """Return the bytes still available to this process, by system and control group; None if unknown."""
     found = []
     with contextlib.suppress(OSError, IndexError, ValueError):
         found.append(1024 * int(re.findall(r"^MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text(), re.M)[0]))
@@ -76,9 +76,9 @@ def free_memory() -> int | None:
 
 
 def end_with_parent(parent: int) -> None:
-    """Let the kernel kill this process when its parent is killed (Linux's prctl); if that is gone already, end.
+    """Let the kernel kill this process when its parent is killed (Linux's prctl); exit if the parent has already ended.
 
-    To be called first.
+    Call this first in the process.
     """
     import ctypes
 
@@ -90,10 +90,10 @@ def end_with_parent(parent: int) -> None:
 
 
 def identity(pid: int | None = None) -> str:
-    """What identifies a process for as long as the system runs: boot, namespace of process ids, id and start.
+    """Return a process's identity until the next boot: boot, namespace of process ids, id and start time.
 
-    The id alone also names another process on another machine, in another container, and here once it is used again.
-    It is empty if the process has ended, or the system is not Linux. The default is this process.
+    An id alone is not unique across machines and containers, and is reused over time. The identity is empty if the
+    process has ended, or if the system is not Linux. The default is this process.
     """
     pid = os.getpid() if pid is None else pid
     try:
@@ -106,20 +106,20 @@ def identity(pid: int | None = None) -> str:
 
 
 def has_ended(process: str) -> bool:
-    """Has a process ended? False where that cannot be known: it is of another system or namespace."""
+    """Return whether a process has ended; False if unknown, for a process of another system or namespace."""
     here = " ".join(identity().split()[:2])
     found = re.fullmatch(rf"{re.escape(here)} (\d+) \d+", process) if here else None
     return found is not None and identity(int(found[1])) != process
 
 
 def run_in_foreground(command: Sequence[str], environment: Mapping[str, str]) -> int:
-    """Run a command that gets each signal this process gets; its exit code, below zero the signal that killed it.
+    """Run a command, forward all signals to it, and return its exit code; negative: the signal that killed it.
 
     Raises:
-        OSError: it cannot be run.
+        OSError: the command cannot be run.
     """
     process: subprocess.Popen[bytes] | None = None
-    early: list[int] = []  # signals that came before the process was known here
+    early: list[int] = []  # signals received before the process was started
 
     def forward(number: int, _: object) -> None:
         if process is None:
@@ -127,7 +127,7 @@ def run_in_foreground(command: Sequence[str], environment: Mapping[str, str]) ->
         elif number != signal.SIGINT or not _terminal_interrupts():
             process.send_signal(number)
 
-    # not those that this process ignores, as under nohup
+    # except signals that this process ignores, as under nohup
     before = {n: signal.signal(n, forward) for n in FORWARDED if signal.getsignal(n) is not signal.SIG_IGN}
     try:
         process = subprocess.Popen(command, env=environment)
@@ -140,7 +140,7 @@ def run_in_foreground(command: Sequence[str], environment: Mapping[str, str]) ->
 
 
 def _terminal_interrupts() -> bool:
-    """Does a terminal send its ^C to this process, and so to the command too?"""
+    """Return whether a terminal sends ^C to this process, and so also to the command."""
     try:
         with open("/dev/tty", "rb", buffering=0) as terminal:  # noqa: PTH123 - no file
             return os.tcgetpgrp(terminal.fileno()) == os.getpgrp()

@@ -1,8 +1,8 @@
-"""Secrets in texts: the values of the variables that `glue.yaml` refers to, and what a URL holds besides a place.
+"""Secrets in texts: the values of variables that `glue.yaml` refers to, and the secret parts of URLs.
 
-`config.load` notes the names of all references as it reads them, `config.resolve` again as it gives a value. Every text
-that leaves glue passes `redacted`: a `GlueError` when it is made, its hint, a line of a log and a traceback when they
-are printed (`console`). This module keeps names of variables only; it reads their values each time and stores none.
+`config.load` notes the names of all references, and `config.resolve` does so again when it returns a value. Every text
+that leaves glue passes `redacted`: a `GlueError` when it is created, its hint, log lines and tracebacks when they are
+printed (`console`). This module stores only names of variables, and reads their values each time.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-NOT_TEXT = "surrogateescape"  # how Python holds bytes that are no text in this locale
+NOT_TEXT = "surrogateescape"  # how Python represents bytes that are not text in this locale
 REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 SECRET = re.compile(r"(passw(or)?d|passphrase|^pass|_pass|pwd|secret|token|credentials?|key|sig|signature)$", re.I)
 FOLDERS = ("PWD", "OLDPWD")  # the shell's working folders, whose names look like a password's
@@ -23,7 +23,7 @@ PLACES = {  # schemes whose hosts and paths are buckets, databases and folders; 
     *("s3", "gs", "gcs", "abfs", "abfss", "az", "azure", "adl", "hdfs", "file", "ssh", "sftp", "memory", "local"),
     *("postgresql", "postgres", "mysql", "sqlite", "duckdb", "redis", "rediss"),
 }
-FILES = ("file", "sqlite", "duckdb")  # of them, whose paths are of this machine, and no secret
+FILES = ("file", "sqlite", "duckdb")  # among PLACES: schemes with local paths, which are not secret
 MIN_LENGTH = 4  # in characters; shorter values occur in any text
 MIN_LENGTH_ANYWHERE = 8  # shorter values are replaced as whole words only
 
@@ -31,14 +31,14 @@ _names: set[str] = set()
 
 
 def note(names: Iterable[str]) -> None:
-    """Note variables of the environment whose values must not be shown."""
+    """Note environment variables whose values must not be shown."""
     _names.update(names)
 
 
 def redacted(text: str, *urls: str) -> str:
-    """A text in which each secret is replaced by the reference that stands for it in `glue.yaml`.
+    """Replace each secret in a text by its reference in `glue.yaml`.
 
-    Any URL loses its user, query and fragment, wherever it comes from. The text may hold secrets of `urls`, as a whole
+    Every URL loses its user, query and fragment, whatever its origin. The text may contain secrets of `urls`, complete
     or in parts.
     """
     masks = {form: f"${{{name}}}" for name, value in _secret_variables() for form in _forms(value)}
@@ -54,7 +54,7 @@ def redacted(text: str, *urls: str) -> str:
 
 
 def has_password(url: str) -> bool:
-    """Does a URL hold a password that is no reference?"""
+    """Return whether a URL contains a password that is not a reference."""
     match = URL.fullmatch(REFERENCE.sub("", url))
     _, _, password = (match[2] or "").partition(":") if match else ("", "", "")
     options = re.split(r"[&;]", (match[5] or "") if match else "")
@@ -64,9 +64,9 @@ def has_password(url: str) -> bool:
 
 
 def masked(value: Any, key: str = "") -> Any:
-    """Built-ins of a config, as they may be shown: a password, or what may be one, is `***`; `${NAME}` stays.
+    """Mask values of a config for display: a possible password becomes `***`; `${NAME}` stays.
 
-    A text is a password where its key says so, or a URL or an option around it does. `key` is that of the value.
+    A text is a password if its key indicates so, or if a URL or an option does. `key` is the key of the value.
     """
     if isinstance(value, dict):
         return {name: masked(inner, str(name)) for name, inner in value.items()}
@@ -76,12 +76,12 @@ def masked(value: Any, key: str = "") -> Any:
         return value
     if SECRET.search(key):
         return "***"
-    is_place = value.partition("://")[0].partition("+")[0].lower() in PLACES  # what its path says is a name
+    is_place = value.partition("://")[0].partition("+")[0].lower() in PLACES  # its path is a name
     return redacted(value) if is_place else redacted(value, value)
 
 
 def _secret_variables() -> Iterator[tuple[str, str]]:
-    """The variables that were noted, and those whose name is that of a secret, with their values."""
+    """Yield the noted variables, and variables with the name of a secret, with their values."""
     for name, value in os.environ.items():
         if name in _names or (len(value) >= MIN_LENGTH_ANYWHERE and SECRET.search(name) and name not in FOLDERS):
             yield name, value
@@ -92,7 +92,7 @@ def _as_word(form: str) -> re.Pattern[str]:
 
 
 def _forms(value: str) -> Iterator[str]:
-    """A value as a whole and its secret parts, each as it is, quoted for a URL and not, and as Python writes it."""
+    """Yield a value and its secret parts, each unchanged, URL-quoted, URL-unquoted, and as Python's repr."""
     from urllib.parse import quote, unquote
 
     for part in (value, value.strip(), *_secret_parts(value)):
@@ -108,7 +108,7 @@ def _forms(value: str) -> Iterator[str]:
 
 
 def _secret_parts(value: str) -> Iterator[str]:
-    """The parts of a URL, or of options like `host:6379,password=…`, that may be secret."""
+    """Yield the parts of a URL, or of options like `host:6379,password=…`, that may be secret."""
     match = URL.fullmatch(value)
     if match is None:
         for option in re.split(r"[,;&\s]+", value):
@@ -139,5 +139,5 @@ def _secret_parts(value: str) -> Iterator[str]:
 
 
 def _is_token(text: str) -> bool:
-    """Does it look generated, and not like a name?"""
+    """Return whether a text looks generated rather than like a name."""
     return len(text) >= 16 or (len(text) >= 6 and any(c.isdigit() for c in text) and any(c.isalpha() for c in text))

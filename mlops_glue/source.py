@@ -1,4 +1,4 @@
-"""Python source as syntax trees, of scripts and of notebooks cell by cell: nothing is run or imported."""
+"""Python source as syntax trees, of scripts and of notebooks cell by cell, without running or importing it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import re
 import warnings
 from dataclasses import dataclass, field
 
-NOTEBOOK_BYTES = 16 << 20  # with outputs, which are left out
+NOTEBOOK_BYTES = 16 << 20  # including outputs, which are ignored
 PYTHON_MAGICS = ("time", "timeit", "capture", "prun", "python", "python3")  # `%%time`: the rest of the cell is Python
 IPYTHON = re.compile(r"(\s*)(?:([\w.]+)\s*=\s*)?(?:[%!?].*|[\w.]+\?\??\s*$)")  # `!pip …`, `x = %who`, `df?`
 
 
 @dataclass
 class Source:
-    """The statements that could be read, and the pieces that could not."""
+    """The statements that could be parsed, and the pieces that could not."""
 
     tree: ast.Module
     lines: list[str]
@@ -23,7 +23,7 @@ class Source:
 
 
 def read(path: str, text: bytes) -> Source | None:
-    """A script or an `.ipynb`; None where nothing of it is Python that this version reads."""
+    """Parse a script or an `.ipynb`; None if no part of it is Python that this version can parse."""
     if not path.endswith(".ipynb"):
         lines = text.decode("utf-8", "replace").splitlines()
         tree = syntax_tree(text) or syntax_tree(plain(lines))
@@ -43,7 +43,7 @@ def read(path: str, text: bytes) -> Source | None:
 
 
 def code_cells(text: bytes) -> list[tuple[int, list[str]]] | None:
-    """The lines of each code cell of a notebook with the cell's number from 1; None where it is no Python notebook."""
+    """Return the number, from 1, and the lines of each code cell; None if it is not a Python notebook."""
     try:
         notebook = json.loads(text)
         language = notebook.get("metadata", {}).get("kernelspec", {}).get("language", "python")
@@ -61,7 +61,7 @@ def code_cells(text: bytes) -> list[tuple[int, list[str]]] | None:
 
 
 def plain(lines: list[str]) -> str:
-    """Python with the same line numbers, in which IPython's own syntax does nothing."""
+    """Replace IPython's own syntax by statements without effect, keeping the line numbers."""
     first = next((line.strip() for line in lines if line.strip()), "")
     if first.startswith("%%") and (first[2:].split() or [""])[0] not in PYTHON_MAGICS:
         return "\n" * (len(lines) - 1)  # another language's cell
@@ -80,17 +80,17 @@ def plain(lines: list[str]) -> str:
 
 
 def syntax_tree(source: bytes | str) -> ast.Module | None:
-    """The tree of a text; None where it is not Python that this version reads."""
+    """Parse a text; None if it is not Python that this version can parse."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # an escape that is none
+            warnings.simplefilter("ignore")  # invalid escape sequences
             return ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
 
 
 def imported(node: ast.Import | ast.ImportFrom) -> dict[str, str]:
-    """Each name that an import makes, with what it stands for; relative ones with their dots."""
+    """Return each name that an import binds, with its full name; relative imports keep their dots."""
     if isinstance(node, ast.Import):
         return {a.asname or a.name.split(".")[0]: a.name if a.asname else a.name.split(".")[0] for a in node.names}
     base = "." * node.level + (f"{node.module}." if node.module else "")
@@ -98,7 +98,7 @@ def imported(node: ast.Import | ast.ImportFrom) -> dict[str, str]:
 
 
 def dotted(node: ast.AST, names: dict[str, str]) -> str:
-    """`m.log_metric` as `mlflow.log_metric`; what is called on what a call gave carries on that call's name."""
+    """Resolve `m.log_metric` to `mlflow.log_metric`; a method of a call's result continues the call's name."""
     parts: list[str] = []
     while True:
         if isinstance(node, ast.Attribute):
@@ -115,6 +115,6 @@ def dotted(node: ast.AST, names: dict[str, str]) -> str:
 
 
 def line_of(text: list[str], line: str) -> int:
-    """The line number of a cell's line in the text of its notebook; 0 where it is not found."""
+    """Return the line number of a cell's line in its notebook file; 0 if it is not found."""
     escaped = json.dumps(line, ensure_ascii=False)[1:-1]
     return next((n for n, other in enumerate(text, 1) if line.strip() and escaped in other), 0)

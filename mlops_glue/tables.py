@@ -1,4 +1,4 @@
-"""Tables in files: CSV, JSON Lines and Parquet are read whole, written and appended to. `streaming` reads in pieces."""
+"""Tables in files: read complete CSV, JSON Lines and Parquet files, write and append. `streaming` reads in pieces."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ from mlops_glue.words import MAX_EXACT_INTEGER
 if TYPE_CHECKING:
     import pandas as pd
 
-WHOLE_BYTES = 256 << 20  # a table up to this size is read whole, a larger one as a sample
+WHOLE_BYTES = 256 << 20  # larger tables are read as a sample
 SAMPLE_ROWS = 200_000
 
 
 def find_table(name: str, *places: Path, folders: bool = False) -> Path:
-    """The first place that is a file, or, where `folders` may be tables, a folder of Parquet files.
+    """Return the first place that is a file or, if `folders` may be tables, a folder of Parquet files.
 
-    `name` is what the command line calls it.
+    `name` is the name of the table on the command line, for errors.
 
     Raises:
-        UsageError: none of them is.
+        UsageError: no place is a table.
     """
     found = next((path for path in places if path.is_file()), None)
     if found is not None:
@@ -62,18 +62,18 @@ def _tables_in(folder: Path) -> list[str]:
 
 
 def read_table(path: Path, keys: Sequence[str] = ()) -> pa.Table:
-    """A whole table. The types of a CSV file are inferred from whole columns, so that no two values become one.
+    """Read a complete table. The types of a CSV file are inferred from complete columns, so that values stay distinct.
 
-    In `keys`, columns that identify what a row is about, 1 and 1.0 are two values.
+    In `keys`, columns that identify the subject of a row, 1 and 1.0 are two values.
 
     Raises:
-        DataError: the file is empty, has no rows, repeats a column name, or is not what its name says.
+        DataError: the file is empty, has no rows, repeats a column name, or does not match its suffix.
     """
     return _parsed(path, [piece for piece, _ in batches(path, verbatim=True)], keys)
 
 
 def sample(path: Path, rows: int, keys: Sequence[str] = ()) -> pa.Table:
-    """About so many rows, spread evenly over the file; `keys` as in `read_table`."""
+    """Read about `rows` rows, spread evenly over the file; `keys` is as for `read_table`."""
     parts, step = [], 0
     for piece, _ in batches(path, verbatim=True):
         if step == 0:
@@ -83,7 +83,7 @@ def sample(path: Path, rows: int, keys: Sequence[str] = ()) -> pa.Table:
 
 
 def read_or_sample(file: Path, notes: list[str], keys: tuple[str, ...] = ()) -> pa.Table:
-    """A table, or a sample of a large one; how it was read is added to the notes. `keys` as in `read_table`."""
+    """Read a table, or a sample of a large table, and add notes on the reading. `keys` is as for `read_table`."""
     if size(file) <= WHOLE_BYTES:
         table = read_table(file, keys)
         notes += reading_notes(table, file.name)
@@ -94,7 +94,7 @@ def read_or_sample(file: Path, notes: list[str], keys: tuple[str, ...] = ()) -> 
 
 
 def _parsed(path: Path, pieces: list[pa.Table], keys: Sequence[str]) -> pa.Table:
-    """The pieces of a file as one table: null words become null and, in a CSV file, numbers become numbers."""
+    """Combine the pieces of a file: null words become null and, in a CSV file, text becomes numbers."""
     table = pa.concat_tables(pieces, promote_options="permissive")
     made: list[pa.ChunkedArray] = []
     infer = suffix(path).startswith(".csv")
@@ -103,7 +103,7 @@ def _parsed(path: Path, pieces: list[pa.Table], keys: Sequence[str]) -> pa.Table
 
 
 def column_names(path: Path) -> list[str] | None:
-    """The columns of a table, from the beginning of the file; None for jsonl, or for what is not a table."""
+    """Read the column names from the beginning of a file; None for jsonl, and for files that are not tables."""
     kind = suffix(path)
     try:
         if kind == ".parquet":
@@ -114,12 +114,12 @@ def column_names(path: Path) -> list[str] | None:
 
 
 def read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
-    """A Parquet file that glue wrote."""
+    """Read a Parquet file that glue wrote."""
     return pq.read_table(path, columns=columns, use_threads=True)
 
 
 def parquet_shape(path: Path) -> tuple[int, dict[str, str]]:
-    """The number of rows, and the type of each column, by the file's footer."""
+    """Return the number of rows and the type of each column, from the file's footer."""
     file = pq.ParquetFile(path)
     return file.metadata.num_rows, {field.name: str(field.type) for field in file.schema_arrow}
 
@@ -128,16 +128,16 @@ def parquet_shape(path: Path) -> tuple[int, dict[str, str]]:
 
 
 def write_parquet(path: Path, table: pa.Table) -> None:
-    """Parquet, atomically; timestamps in microseconds, which every tool of the stack reads."""
+    """Write a Parquet file atomically; timestamps are in microseconds, which every tool of the stack reads."""
     with row_groups.writing(path) as file:
         file.write(table)
 
 
 def append_rows(path: Path, rows: pa.Table) -> None:
-    """Add rows that have a table's columns, in its order, to its file; in text formats, existing bytes do not change.
+    """Append rows with a table's columns, in its order, to its file; in text formats, existing bytes do not change.
 
     Raises:
-        DataError: a column does not take the values, or the file cannot be added to.
+        DataError: a column does not accept the values, or the file cannot be appended to.
     """
     kind = suffix(path)
     if kind == ".parquet":
@@ -145,13 +145,13 @@ def append_rows(path: Path, rows: pa.Table) -> None:
         try:
             whole = pa.concat_tables([existing, rows.cast(existing.schema)])
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
-            raise DataError(f"{path}: does not take the new rows: {first_line(error)}") from error
+            raise DataError(f"{path}: does not accept the new rows: {first_line(error)}") from error
         with atomic(path) as temporary:
             pq.write_table(whole, temporary)
         return
     encoding = "utf8" if kind == ".jsonl" else CsvFormat.of(path).encoding
     if encoding == "utf-16":
-        raise DataError(f"{path}: is UTF-16, which glue does not add to", hint="save it as UTF-8")
+        raise DataError(f"{path}: is UTF-16, to which glue cannot append", hint="save it as UTF-8")
     lines = _json_lines(rows) if kind == ".jsonl" else _csv(path, rows)
     with csv_format.opened(path) as stream:
         is_complete = stream.read().endswith(b"\n")
@@ -170,7 +170,7 @@ def _json_lines(rows: pa.Table) -> str:
 
 
 def _csv(path: Path, rows: pa.Table) -> str:
-    """Rows with the delimiter and the decimal sign of the file."""
+    """Format rows with the delimiter and the decimal sign of the file."""
     out = StringIO(newline="")
     decimal = reading_facts(read_table(path))["decimal"]
     columns = [_csv_cells(column, decimal) for column in rows.columns]
@@ -179,7 +179,7 @@ def _csv(path: Path, rows: pa.Table) -> str:
 
 
 def _csv_cells(values: pa.ChunkedArray, decimal: str) -> list[str]:
-    """A column as the text of a CSV file: 3.0 is 3, null is empty."""
+    """Format a column as text of a CSV file: 3.0 becomes 3, null becomes empty."""
     if not pa.types.is_floating(values.type):  # a time of whole seconds has no fraction
         return ["" if value is None else str(value) for value in values.to_pylist()]
     words = pc.fill_null(parsing.as_text(values), "")
@@ -190,17 +190,17 @@ def _csv_cells(values: pa.ChunkedArray, decimal: str) -> list[str]:
 
 
 def is_number(kind: pa.DataType) -> bool:
-    """Is it one of Arrow's integers and floats?"""
+    """Return whether a type is one of Arrow's integers or floats."""
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
 
 
 def evenly_spaced(rows: int, most: int) -> NDArray[np.int64]:
-    """At most so many of the rows, evenly spaced and ascending: int64 indices."""
+    """Return the indices of at most `most` rows, evenly spaced and ascending, as int64."""
     return np.unique(np.linspace(0, rows - 1, min(rows, most)).astype(np.int64))
 
 
 def to_pandas(table: pa.Table) -> pd.DataFrame:
-    """A pandas frame; integers with nulls that float64 does not keep distinct get pandas' nullable type."""
+    """Convert to pandas; integers with nulls that float64 would not keep distinct get pandas' nullable type."""
     import pandas as pd
 
     nullable = {pa.int64(): pd.Int64Dtype(), pa.uint64(): pd.UInt64Dtype()}

@@ -1,12 +1,12 @@
-"""Code that a model brings: what `package.trust` names, and the project's own modules behind it.
+"""Custom code of a model: the names in `package.trust`, and the project's modules behind them.
 
 A model in skops form names classes and functions. Those of scikit-learn and of the boosters may always be loaded
-(`adapters.skops.TRUSTED`). Any other is code that runs wherever the model is loaded, so it must be trusted by name:
-by `package.trust` where the model is trained, and by the same key of whoever loads it. What the bundle itself says is
-no authority: others can write to its registry.
+(`adapters.skops.TRUSTED`). All others are code that runs wherever the model is loaded, so each name must be trusted:
+by `package.trust` when the model is trained, and by the same key when it is loaded. The bundle itself is not an
+authority, because others can write to its registry.
 
-The project's modules travel in the bundle, in `trust.json`, which its digest and its signature cover. They are run
-from the text that was checked, and are never looked up on a path.
+The project's modules are part of the bundle, in `trust.json`, which its digest and signature cover. They run from the
+text that was checked, and are never looked up on a path.
 """
 
 from __future__ import annotations
@@ -27,27 +27,27 @@ from typing import Any
 from mlops_glue.errors import DataError
 
 FILE = "trust.json"
-RUNS_CODE = "glue.runs_code"  # tag of a version: the names that its model holds, if any
-LISTED = "package: {{trust: [{}]}} in glue.yaml: its code may run here"
+RUNS_CODE = "glue.runs_code"  # tag of a version: the custom code of its model, if any
+LISTED = "package: {{trust: [{}]}} in glue.yaml allows its code to run"
 
 
 @dataclass(frozen=True)
 class Trusted:
-    """What of a model is neither scikit-learn's nor a booster's."""
+    """The code of a model that belongs neither to scikit-learn nor to a booster."""
 
     names: list[str] = field(default_factory=list)  # exact import paths of classes and functions
     modules: dict[str, str] = field(default_factory=dict)  # the text of the project's own modules, by name
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Trusted:
-        """What `trust.json` holds."""
+        """Create from the contents of `trust.json`."""
         return cls(**value)
 
     def check(self, allowed: Sequence[str]) -> None:
-        """Does whoever loads the model trust every name? By its import path, or by another path of the same object.
+        """Check that every name is allowed, by its import path or by another path of the same object.
 
         Raises:
-            DataError: not every one; or a module has the name of an installed one.
+            DataError: a name is not allowed, or a module has the name of an installed module.
         """
         tops = {name.partition(".")[0] for name in self.modules}
         others = [path for path in allowed if path not in self.names and path.partition(".")[0] not in tops]
@@ -57,13 +57,13 @@ class Trusted:
             hint = LISTED.format(", ".join([*allowed, *unknown]))
             raise DataError(f"the model runs code of {', '.join(unknown)}, which is not trusted here", hint=hint)
         if taken := sorted(filter(is_installed, tops)):
-            raise DataError(f"the model brings a module {taken[0]}, which is the name of an installed one")
+            raise DataError(f"the model contains a module {taken[0]}, but a module of that name is installed")
 
     @contextmanager
     def importable(self) -> Iterator[None]:
-        """Let the modules be imported, from memory alone. Afterwards what had their names before is back.
+        """Make the modules importable, only from memory. Afterwards, restore the previous modules of the same names.
 
-        So two versions with other code each run their own, and nothing else in the process sees either.
+        Two versions with different code then each run their own, invisible to the rest of the process.
         """
         tops = {name.partition(".")[0] for name in self.modules}
 
@@ -95,7 +95,7 @@ class Trusted:
 
 
 def described_form(form: str, runs_code: str | None) -> str:
-    """The form of a model, with what every place that shows the model says of code: `skops, runs code: my.Class`."""
+    """Describe the form of a model and its custom code: `skops, runs code: my.Class`."""
     return f"{form}, runs code: {runs_code}" if runs_code else form
 
 
@@ -103,26 +103,26 @@ NOTHING = Trusted()
 
 
 class _InMemory(MetaPathFinder, Loader):
-    """Finds modules in their texts, and the packages above them."""
+    """Finds modules, and the packages above them, in memory."""
 
     def __init__(self, texts: dict[str, str]) -> None:
         self._texts = texts
 
     def find_spec(self, fullname: str, path: Any, target: ModuleType | None = None) -> ModuleSpec | None:
-        """By name; None for what is not among the texts."""
+        """Find a module by name; None if it is not among the texts."""
         is_package = any(name.startswith(f"{fullname}.") for name in self._texts)
         if fullname not in self._texts and not is_package:
             return None
         return spec_from_loader(fullname, self, is_package=is_package)
 
     def exec_module(self, module: ModuleType) -> None:
-        """Run the text that was checked."""
+        """Run the checked text of a module."""
         name = module.__name__
         exec(compile(self._texts.get(name, ""), f"<{name}>", "exec"), module.__dict__)  # noqa: S102  # trusted by name
 
 
 def resolve(path: str) -> str | None:
-    """The path by which an installed object is known, `catboost.core.CatBoost` for `catboost.CatBoost`; None: none."""
+    """Return an object's own path, `catboost.core.CatBoost` for `catboost.CatBoost`; None if it is not installed."""
     module, _, name = path.rpartition(".")
     try:
         found = getattr(importlib.import_module(module), name)
@@ -132,7 +132,7 @@ def resolve(path: str) -> str | None:
 
 
 def is_installed(top: str) -> bool:
-    """Is there a module of this name that is not the project's own: of Python, of glue, or of a package?"""
+    """Return whether a module of this name belongs to Python, glue or an installed package."""
     if top in sys.stdlib_module_names or top == "mlops_glue":
         return True
     places = sorted({sysconfig.get_path(name) for name in ("purelib", "platlib")})

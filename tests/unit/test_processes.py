@@ -58,7 +58,7 @@ def test_what_it_returns_and_raises_comes_back() -> None:
     assert run_apart(divmod, 7, 2, does="divides") == (3, 1)
     with pytest.raises(ZeroDivisionError):
         run_apart(divmod, 7, 0, does="divides")
-    with pytest.raises(ToolError, match="the process that ends was ended"):
+    with pytest.raises(ToolError, match="the process that ends was killed"):
         run_apart(os._exit, 3, does="ends")
-    with pytest.raises(ToolError, match="the process that waits was ended"):
+    with pytest.raises(ToolError, match="the process that waits was killed"):
         run_apart(os.abort, does="waits")

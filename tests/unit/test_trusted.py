@@ -96,7 +96,7 @@ def test_nothing_of_it_runs_where_it_is_not_trusted(tmp_path: Path) -> None:
 @pytest.mark.parametrize("top", ["json", "numpy", "sklearn", "mlops_glue", "builtins"])
 def test_a_module_that_would_stand_in_for_another_is_refused(top: str) -> None:
     trust = of(1.0, top)
-    with pytest.raises(DataError, match=f"brings a module {top}, which is the name of an installed one"):
+    with pytest.raises(DataError, match=f"contains a module {top}, but a module of that name is installed"):
         trust.check(trust.names)
 
 
