@@ -103,6 +103,10 @@ def as_numbers(values: pa.ChunkedArray, column: Column, schema: Schema) -> NDArr
     Raises:
         ValueError: a value is not a number.
     """
+    if pa.types.is_boolean(values.type) and column.dtype != "bool" and values.null_count < len(values):
+        least, most = column.minimum, column.maximum
+        if least is not None and most is not None and (least < 0 or most > 1):  # else 0 and 1 may stand for them
+            raise ValueError(f"holds booleans, and training had numbers from {least:g} to {most:g}")
     grouped = not column.dtype.startswith(NUMERIC)
     return parsing.as_numbers(values, schema.nulls, schema.decimal, grouped=grouped)
 

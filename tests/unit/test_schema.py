@@ -395,3 +395,23 @@ def test_a_decision_in_words() -> None:
     )
     cost = replace(known, decision=Decision("cost", costs=[[0.0, 1.0], [1.0, 0.0]]))
     assert cost.decides.startswith("the class with the lowest expected cost is predicted, as ")
+
+
+@pytest.mark.parametrize(
+    ("column", "refused"),
+    [
+        (Column("n", "number", "uint8", minimum=0.0, maximum=199.0), True),
+        (Column("n", "number", "double", minimum=-1.0, maximum=1.0), True),
+        (Column("n", "number", "int64", minimum=0.0, maximum=1.0), False),
+        (Column("n", "number", "bool", minimum=0.0, maximum=1.0), False),
+        (Column("n", "number"), False),
+    ],
+)
+def test_booleans_are_numbers_only_where_training_had_0_and_1(column: Column, refused: bool) -> None:
+    schema = Schema("binary", "y", [column])
+    if refused:
+        with pytest.raises(DataError, match="column 'n': holds booleans, and training had numbers from"):
+            encode(pa.table({"n": [True, None]}), schema)
+        assert np.isnan(encode(pa.table({"n": pa.nulls(2, pa.bool_())}), schema)["n"]).all()
+    else:
+        assert encode(pa.table({"n": [True, False]}), schema)["n"].tolist() == [1.0, 0.0]
