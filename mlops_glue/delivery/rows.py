@@ -1,4 +1,4 @@
-"""Which rows a version was trained on, so that no comparison is made on rows that one of the two models has seen."""
+"""The rows that a version was trained on, so that comparisons can exclude rows that one of the models has seen."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of the labels' table that a version was made of."""
+    """The rows of the labels table that a version was trained and evaluated with."""
 
     columns: list[str]  # of the table
     ids: Array  # what `identities` gives, shape (rows,)
     trained: Array  # whether each row was trained on, shape (rows,)
 
     def seen(self, table: pa.Table | Path) -> Array | None:
-        """For each row of a table, or of a Parquet file, whether it was trained on.
+        """Return for each row of a table, or of a Parquet file, whether it was trained on.
 
-        None where a column of then is not there.
+        None if a recorded column is missing.
         """
         head = row_groups.empty(table) if isinstance(table, Path) else table
         if not set(self.columns) <= set(head.column_names):
@@ -43,7 +43,7 @@ class Rows:
         return np.isin(identities(table, self.columns), self.ids[self.trained])
 
     def begin(self, table: pa.Table) -> bool:
-        """Are these rows the first ones of a table, unchanged and in the same order?"""
+        """Whether a table begins with these rows, unchanged and in the same order."""
         same = set(self.columns) <= set(table.column_names) and len(self.ids) <= table.num_rows
         return same and bool((identities(table, self.columns)[: len(self.ids)] == self.ids).all())
 
@@ -63,7 +63,7 @@ class Rows:
 
 
 def of_last_run(root: Path, train: pa.Table) -> Rows:
-    """The rows of the project's last run; `train`: those that were trained on."""
+    """Return the rows of the project's last run. `train`: the rows that were trained on."""
     path = root / layout.TABLE
     ids = identities(path)
     trained = np.zeros(len(ids), bool)
@@ -72,7 +72,7 @@ def of_last_run(root: Path, train: pa.Table) -> Rows:
 
 
 def version_rows(store: Store, model: str, version: int) -> Rows | None:
-    """The rows that a version was made of; None where it does not say: it was made elsewhere, or by an older glue."""
+    """Read a version's rows; None if it has no record of them: it was imported, or made by an older glue."""
     if KNOWN not in store.tags(model, version):
         return None
     with tempfile.TemporaryDirectory() as folder:
@@ -103,7 +103,7 @@ def identities(table: pa.Table | Path, columns: list[str] | None = None) -> Arra
 
 
 def _copies(values: Array) -> Array:
-    """How many equal values are before each, shape (rows,), uint64."""
+    """Return the number of equal values before each value, shape (rows,), uint64."""
     order, at = np.argsort(values, kind="stable"), np.arange(len(values), dtype=np.uint64)
     ordered = values[order]
     is_first = np.ones(len(values), bool)
@@ -114,7 +114,7 @@ def _copies(values: Array) -> Array:
 
 
 def _canonical(values: pa.ChunkedArray) -> Array:
-    """Values as floating-point numbers or as text, whatever type the table has them in."""
+    """Convert values to floating-point numbers or text, whatever their type in the table."""
     import pyarrow as pa
 
     if pa.types.is_boolean(values.type):

@@ -1,4 +1,4 @@
-"""What a shadow said of the requests that the champion answered, by the prediction log."""
+"""Agreement of a shadow's predictions with the champion's answers, from the prediction log."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from mlops_glue.log_place import LogPlace, opened
 if TYPE_CHECKING:
     import pyarrow as pa
 
-ROWS = 100_000  # of the shadow, the newest
+ROWS = 100_000  # newest rows of the shadow to use
 KEY = ["glue_request_id", "glue_row"]
 
 
 class Agreement(NamedTuple):
-    """How far the answers are apart, and on how many rows."""
+    """The difference of the answers, and the number of rows."""
 
-    difference: float  # share of the rows with another label; of numbers the mean absolute difference
+    difference: float  # share of rows with different labels; for numbers, the mean absolute difference
     rows: int
 
 
 def agreement(config: configs.Config, root: Path, champion: int, version: int, *, labels: bool) -> Agreement:
-    """The rows that a version scored as a shadow beside the champion's answers to the same requests.
+    """Compare a version's shadow predictions with the champion's answers to the same requests.
 
-    Both are written to the log with the request's id: the champion's rows as answered, the shadow's as not. Predictions
-    are `labels`, or numbers.
+    The log contains both with the request's id; only the champion's rows are marked as answered. Predictions are
+    `labels`, or numbers.
 
     Raises:
         ConfigError: the log's variable is not set.
@@ -64,7 +64,7 @@ def agreement(config: configs.Config, root: Path, champion: int, version: int, *
 
 
 def _read(folder: LogPlace, name: str, model: str, *, answered: bool) -> pa.Table | None:
-    """The predictions of a file that were answered, or were not; None where it is of another model."""
+    """Read the predictions of a file that were answered, or were not; None if it belongs to another model."""
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq

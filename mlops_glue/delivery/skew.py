@@ -1,4 +1,4 @@
-"""skew: will a model be served what it was trained on? Some of the holdout is replayed through the online store."""
+"""skew: a check that features are served as in training, by replaying holdout rows through the online store."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from mlops_glue.errors import ToolError, Unreachable
 from mlops_glue.records import FeatureList
 
 EVER = datetime(1970, 1, 1, tzinfo=UTC)
-ROWS = 20  # of the holdout, spread over its time
+ROWS = 20  # holdout rows to replay, spread over its time
 
 
 @dataclass(frozen=True)
 class _Request:
-    """A label row as a request: when it came, what it is looked up by, and what was trained on."""
+    """A label row as a request: its time, its lookup keys, and its features in training."""
 
     time: datetime
     keys: dict[str, Any]
@@ -35,11 +35,14 @@ class _Request:
 
 
 def replay(config: Config, root: Path, features: FeatureList) -> tuple[int, int, list[str]]:
-    """Fill the online store as it was before each sampled row, and read it: how many, of how many rows, what differs.
+    """Fill the online store as before each sampled row, and read it.
 
-    The row's own moment is left out, and with `features.delay` what is not that old: it is not there yet when the
-    request comes. The store is the configured one, under a project name of its own that is taken away after; its
-    sources hold the sampled entities alone.
+    Values from the row's own time are excluded, and with `features.delay` all that are newer than the delay, because
+    they are not available yet when the request arrives. The configured store is used, with a separate project name that
+    is removed afterwards; its sources contain only the sampled entities.
+
+    Returns:
+        The number of replayed rows, the number of holdout rows, and the differences.
     """
     requests, rows = _sample(config, root, features)
     with tempfile.TemporaryDirectory() as folder:
@@ -62,7 +65,7 @@ def replay(config: Config, root: Path, features: FeatureList) -> tuple[int, int,
 
 
 def _sample(config: Config, root: Path, features: FeatureList) -> tuple[list[_Request], int]:
-    """Rows of the holdout in the order of their times, and how many rows it has."""
+    """Return a sample of holdout rows, ordered by time, and the number of holdout rows."""
     holdout = tables.read_parquet(root / layout.TEST, [layout.ROW, layout.TIMESTAMP_COLUMN])
     order = np.argsort(holdout.column(layout.TIMESTAMP_COLUMN).to_numpy(), kind="stable")
     places = holdout.column(layout.ROW).take(order[tables.evenly_spaced(len(order), ROWS)])
@@ -75,7 +78,7 @@ def _sample(config: Config, root: Path, features: FeatureList) -> tuple[list[_Re
 
 
 def sampled_source(root: Path, path: Path, features: FeatureList, keys: list[dict[str, Any]], folder: Path) -> Path:
-    """The rows of a source that are about the sampled entities of any view on it, as a file of its own."""
+    """Write the rows of a source for the sampled entities of its views to a separate file, and return its path."""
     views = [view for view in features.views if view.path and (root / view.path).resolve() == path.resolve()]
     if not views or not path.is_file():
         return path

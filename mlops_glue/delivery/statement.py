@@ -1,6 +1,6 @@
-"""What was made from what, as an in-toto statement with SLSA's provenance predicate.
+"""The provenance of a bundle, as an in-toto statement with SLSA's provenance predicate.
 
-The forms are https://github.com/in-toto/attestation/blob/main/spec/v1 and https://slsa.dev/spec/v1.0/provenance.
+The formats are https://github.com/in-toto/attestation/blob/main/spec/v1 and https://slsa.dev/spec/v1.0/provenance.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ HOME = "https://github.com/mlops-glue/mlops_glue"
 
 
 def of_rebuild(model: str, version: int, record: Provenance, proof: Proof) -> dict[str, Any]:
-    """The statement that a version was made again, with the level that was reached.
+    """Return the statement that a version was reproduced, with the level reached.
 
     The subjects are the files of the rebuilt bundle, by SHA-256.
     """
@@ -38,9 +38,9 @@ def of_rebuild(model: str, version: int, record: Provenance, proof: Proof) -> di
 
 
 def of_build(model: str, record: Provenance | None, digests: dict[str, str]) -> dict[str, Any]:
-    """The statement that a run made a bundle; the subjects are its files, by SHA-256.
+    """Return the statement that a run made a bundle. The subjects are its files, by SHA-256.
 
-    Without a record (an imported model) it states of what the bundle is, and nothing of what it was made.
+    Without a record (an imported model), it only states the content of the bundle, not its origin.
     """
     parameters = {"model": model} | ({"command": record.command} if record else {})
     return _statement("run" if record else "import", parameters, record, digests, [])

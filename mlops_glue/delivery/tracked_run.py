@@ -1,4 +1,4 @@
-"""A command of the user's own as one MLflow run: its parameters and metrics are those of files, as DVC takes them."""
+"""Running a user's own command as an MLflow run, with parameters and metrics from files, as in DVC."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 class Run(NamedTuple):
-    """An MLflow run that has ended."""
+    """A finished MLflow run."""
 
     id: str
     status: str  # FINISHED, FAILED or KILLED
@@ -56,15 +56,15 @@ def tracked(
             store.end_run(run, status, params, measured(metrics, before), files)
         except Exception as error:  # what the command did counts, whatever became of the store meanwhile
             why = error.message if isinstance(error, GlueError) else brief(error)
-            log.warning("warning: run %s is not logged in full: %s", run, why)
+            log.warning("warning: run %s was not logged completely: %s", run, why)
     return Run(run, status, exit_code)
 
 
 def run_command(command: tuple[str, ...], environment: dict[str, str]) -> tuple[int, str]:
-    """Its exit code as a shell has it, and how the run ended in MLflow's words.
+    """Run a command, and return its exit code as in a shell, and the MLflow status of the run.
 
     Raises:
-        UsageError: it cannot be run.
+        UsageError: the command cannot be run.
     """
     try:
         code = run_in_foreground(command, environment)
@@ -88,38 +88,38 @@ def _tags(command: tuple[str, ...]) -> dict[str, str]:
 
 
 def variables_of(environment: dict[str, str], variables: dict[str, str]) -> dict[str, str]:
-    """The command's variables: those of its environment, then those that let it log to the new run itself."""
+    """Return the command's environment variables, with the variables for logging to the new run."""
     if "MLFLOW_RUN_ID" in environment:
         return environment
-    if "MLFLOW_EXPERIMENT_ID" in environment:  # MLflow refuses the name of another experiment beside it
+    if "MLFLOW_EXPERIMENT_ID" in environment:  # MLflow refuses an experiment name together with another id
         variables = {name: value for name, value in variables.items() if name != "MLFLOW_EXPERIMENT_NAME"}
     return {**variables, **environment}
 
 
 def _params() -> dict[str, Any]:
-    """What DVC takes for parameters, by dotted name."""
+    """Read the parameters from DVC's default file, by dotted name."""
     file = next((Path(name) for name in PARAMS if Path(name).is_file()), None)
     return {".".join(key): value for key, value in flatten(_read(file)).items()} if file is not None else {}
 
 
 def _metrics(named: tuple[str, ...]) -> dict[str, Any]:
-    """What each metrics file holds that exists: those that are named, else DVC's and those of the usual names."""
+    """Read the existing metrics files: the named files, or else DVC's metrics and files with the usual names."""
     found = {name: _read(Path(name)) for name in named or METRICS if Path(name).is_file()}
     if not named and any((folder / ".dvc").is_dir() for folder in (Path.cwd(), *Path.cwd().parents)):
         try:
             found |= dvc.metrics(Path.cwd())
         except GlueError as error:
-            log.warning("warning: the metrics of dvc.yaml are left out: %s", error.message)
+            log.warning("warning: the metrics in dvc.yaml were ignored: %s", error.message)
     return found
 
 
 def _written_at(names: Iterable[str]) -> dict[str, int]:
-    """When each of the files that exist was written."""
+    """Return the modification time of each existing file."""
     return {name: Path(name).stat().st_mtime_ns for name in names if Path(name).is_file()}
 
 
 def measured(named: tuple[str, ...], before: dict[str, int]) -> dict[str, float]:
-    """The numbers in metrics files written since `before`, by dotted name, and by file where two have the name."""
+    """Read the numbers in metrics files written since `before`, by dotted name, with the file for duplicate names."""
     found = _metrics(named)
     written = [name for name, stamp in _written_at(found).items() if stamp != before.get(name)]
     for name in named:
@@ -135,18 +135,18 @@ def measured(named: tuple[str, ...], before: dict[str, int]) -> dict[str, float]
 
 
 def _read(file: Path) -> Any:
-    """JSON or YAML; None, with a warning, where it is neither."""
+    """Read JSON or YAML; None, with a warning, if the file is not valid."""
     from ruamel.yaml.error import YAMLError
 
     try:
         return read_yaml(file)
     except (YAMLError, OSError, ValueError) as error:
-        log.warning("%s: cannot be read, and is left out: %s", file, type(error).__name__)
+        log.warning("%s: cannot be read, ignored: %s", file, type(error).__name__)
         return None
 
 
 def flatten(value: Any, at: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
-    """The leaves of a tree of mappings, by their path."""
+    """Return the leaves of nested mappings, by their path."""
     if not isinstance(value, dict):
         return {at: value} if at else {}
     leaves: dict[tuple[str, ...], Any] = {}

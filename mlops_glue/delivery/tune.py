@@ -1,7 +1,7 @@
-"""A search for parameters of the estimator: on the training rows alone, resumed after a kill, proved before it is told.
+"""A search for estimator parameters on the training rows. It can be resumed, and its result is verified.
 
-The best of fifty trials looks better than it is: it is the one that chance has liked most. So the winner and what
-`glue.yaml` has now are cross-validated once more, on other folds, and compared row by row.
+The best of fifty trials looks better than it is, because it was selected by chance too. So the best trial and the
+current `glue.yaml` are cross-validated again, on other folds, and compared row by row.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ from mlops_glue.processes import end_with_parent
 from mlops_glue.schema import Schema
 
 log = logging.getLogger(__name__)
-Progress = Callable[[int, int, float | None], None]  # trials that have ended, of how many, and the best score
-HOPELESS = 5  # trials that all fail: what is wrong is not their parameters
+Progress = Callable[[int, int, float | None], None]  # finished trials, all trials, best score
+HOPELESS = 5  # failed trials after which the parameters are not the cause
 
 
 @dataclass(frozen=True)
 class Options:
-    """What a search is asked for; None: as `glue.yaml` says.
+    """The options of a search; None: as configured in `glue.yaml`.
 
     Attributes:
-        trials: how many sets of parameters are tried, of all calls together.
-        timeout_s: start no trial after so long.
-        processes: that search at once; on a cluster the trials that are at work at once.
-        estimator: another one than that of `glue.yaml`.
+        trials: the number of trials, over all calls together.
+        timeout_s: start no trial after this time.
+        processes: the number of parallel processes; on a cluster, of parallel trials.
+        estimator: an estimator to use instead of the one in `glue.yaml`.
     """
 
     trials: int | None = None
@@ -58,19 +58,19 @@ class Options:
 
 @dataclass(frozen=True)
 class Tuned:
-    """What a search has found.
+    """The result of a search.
 
     Attributes:
-        metric: that decides.
-        higher_is_better: of the metric.
-        estimator: whose parameters were searched.
-        rows: of the training set.
-        baseline: the mean score of what `glue.yaml` has now; None where it does not fit.
-        trials: all that have ended.
-        best: the best of them.
-        gain: of the best one on `baseline`, on other folds.
+        metric: the metric to optimize.
+        higher_is_better: whether a higher metric is better.
+        estimator: the estimator that was tuned.
+        rows: the number of training rows.
+        baseline: the mean score of the current `glue.yaml`; None if its model cannot be fitted.
+        trials: all finished trials.
+        best: the best trial.
+        gain: the gain of the best trial over the current `glue.yaml`, on other folds.
         finding: better, worse, or no difference shown.
-        changes: keys of `glue.yaml` with the values that the best one has.
+        changes: keys of `glue.yaml` with the values of the best trial.
     """
 
     metric: str
@@ -109,12 +109,12 @@ class _Job:
 
 
 def tune(config: configs.Config, root: Path, options: Options, progress: Progress) -> Tuned:
-    """Search, and compare the best with what `glue.yaml` has now. The tables of stage split must be up to date.
+    """Search, and compare the best trial with the current `glue.yaml`. The output of stage split must be up to date.
 
     Raises:
-        UsageError: no space is known for the estimator.
+        UsageError: there is no search space for the estimator.
         StageError: no trial could be fitted.
-        ToolError: another search is at work in this project.
+        ToolError: another search is running in this project.
     """
     if config.train.target != "as_is":
         with contextlib.chdir(root), execute.isolated(root, config.train.seed):
@@ -160,7 +160,7 @@ def _best(trials: list[Trial], *, higher_is_better: bool) -> Trial:
         return (max if higher_is_better else min)(complete, key=lambda trial: trial.value or 0.0)
     failed = next((trial for trial in trials if trial.why is not None), None)
     if failed is None:
-        raise UsageError("no trial has ended in this time", hint="a longer --timeout")
+        raise UsageError("no trial finished before the timeout", hint="use a longer --timeout")
     raise StageError(f"tune: no trial could be fitted; the first, {failed.params}: {failed.why}")
 
 
@@ -170,7 +170,7 @@ def _job(config: configs.Config, root: Path, options: Options) -> _Job:
     own = config.train.named or DEFAULT[task]
     if estimator != own:
         if options.estimator is None:
-            log.info("%s has no search space (tune.space may name its arguments), so %s is tried", own, estimator)
+            log.info("%s has no search space, so %s is tuned; to tune it, set tune.space", own, estimator)
         other = config.train.model_copy(update={"estimator": estimator, "onnx": None, "params": {}})
         config = config.model_copy(update={"train": other})
     metric = measures.main_metric(config, task)
@@ -181,7 +181,7 @@ def _job(config: configs.Config, root: Path, options: Options) -> _Job:
     data = {name: files.sha256(root / name) for name in (layout.TRAIN, layout.COLUMNS)}
     means, decided = measures.definition(config, _schema(root), root, metric), str(config.evaluate.decision_threshold)
     if config.evaluate.chosen and measures.find(config, _schema(root), root, metric).of_label and task == "binary":
-        log.info("%s is of the model's own labels here: glue run chooses the threshold afterwards", metric)
+        log.info("%s is computed from the model's own labels here: glue run chooses the threshold afterwards", metric)
     of = [
         config.train.model_dump(),
         config.split.model_dump(),
@@ -199,12 +199,12 @@ def _job(config: configs.Config, root: Path, options: Options) -> _Job:
 
 
 def searched(config: configs.Config, estimator: str | None, task: str) -> tuple[str, spaces.Space]:
-    """The estimator that is tuned, and the ranges of its parameters: those of `glue.yaml`, else those of its class.
+    """Return the estimator to tune, and its search space: from `glue.yaml`, or else for its class.
 
-    Where glue knows none for the project's own estimator, its default one is tuned, and has to be better than that.
+    If there is none for the project's estimator, the default estimator is tuned, and must be better than it.
 
     Raises:
-        UsageError: none is known for the estimator that was asked for.
+        UsageError: there is no search space for the requested estimator.
     """
     own = config.train.named or DEFAULT[task]
     if config.tune.space and estimator is None:
@@ -233,7 +233,7 @@ def _estimator(config: configs.Config, root: Path) -> str:
 
 
 def _search(job: _Job, study: Study, progress: Progress, bind: engine.Bind | None) -> None:
-    """Search on the cluster; or here and in the other processes, which end with this one."""
+    """Search on the cluster, or in this and other processes, which end with this one."""
     spawn = multiprocessing.get_context("spawn")
     others = [
         spawn.Process(target=_work, args=(job, number, time.time() + job.timeout_s, os.getpid()))
@@ -296,12 +296,12 @@ def _try_parameters(
 def _run(
     job: _Job, rows: cross_validate.Rows, folds: list[cross_validate.Fold], bind: engine.Bind | None
 ) -> cross_validate.Run | None:
-    """How the folds are worked on; None: here."""
+    """Return how to run the folds on a cluster; None to run them here."""
     return bind(partial(cross_validate.elsewhere, job.root, rows, folds)) if bind is not None else None
 
 
 def _baseline(config: configs.Config, job: _Job, rows: cross_validate.Rows, bind: engine.Bind | None) -> float | None:
-    """The mean score of what `glue.yaml` has now, on the folds of the search."""
+    """Return the mean score of the current `glue.yaml` on the folds of the search."""
     folds = cross_validate.folds_of(config, rows, job.seed)
     mean = mean_score(list(cross_validate.scores(config, rows, job.how, folds, _run(job, rows, folds, bind))))
     return None if math.isnan(mean) else mean
@@ -310,7 +310,7 @@ def _baseline(config: configs.Config, job: _Job, rows: cross_validate.Rows, bind
 def _proof(
     config: configs.Config, job: _Job, rows: cross_validate.Rows, best: Trial, bind: engine.Bind | None
 ) -> paired.Difference:
-    """What the best trial gains on `glue.yaml` as it is, on folds that the search has not seen."""
+    """Return the gain of the best trial over the current `glue.yaml`, on folds that the search did not use."""
     folds = cross_validate.folds_of(config, rows, job.seed + 1)
     run = _run(job, rows, folds, bind)
     mine, theirs = (
@@ -321,7 +321,7 @@ def _proof(
 
 
 def _log(config: configs.Config, root: Path, job: _Job, tuned: Tuned) -> None:
-    """The search as an MLflow run, its trials as children."""
+    """Log the search as an MLflow run, with its trials as child runs."""
     score = f"cv_{job.metric}"
     found = {score: tuned.best.value, "baseline": tuned.baseline}
     found |= {"gain": tuned.gain.value, "gain_low": tuned.gain.low, "gain_high": tuned.gain.high}
@@ -341,11 +341,11 @@ def _log(config: configs.Config, root: Path, job: _Job, tuned: Tuned) -> None:
 
 
 def text_with(root: Path, tuned: Tuned) -> str:
-    """The text of `glue.yaml` with what the best trial has.
+    """Return the text of `glue.yaml` with the parameters of the best trial.
 
     Raises:
-        UsageError: it cannot be set without a change elsewhere.
-        ConfigError: the result is not sound.
+        UsageError: a value cannot be set without a change elsewhere.
+        ConfigError: the result is not valid.
     """
     text = configs.overridden(root, {key: json.dumps(value) for key, value in tuned.changes.items()})
     try:

@@ -64,7 +64,7 @@ def test_a_command_is_tracked(tmp_path: Path, glue: Glue, empty_store: Path) -> 
     ):  # the store fails while the command runs: its exit code is the one to tell
         kept = (tmp_path / "glue/mlflow.db").read_bytes()
         done = glue("track", "--", "sh", "-c", f"{lost} glue/mlflow.db; exit 7", cwd=tmp_path, code=7)
-        assert "is not logged in full: " in done.stderr and "a bug in glue" not in done.stderr
+        assert "was not logged completely: " in done.stderr and "a bug in glue" not in done.stderr
         (tmp_path / "glue/mlflow.db").write_bytes(kept)
 
 
