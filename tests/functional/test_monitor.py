@@ -296,7 +296,8 @@ def test_what_is_torn_hides_no_verdict_and_changes_no_exit_code(
     changed(log, lambda t: put(t, "spend", pa.array(t["spend"].to_numpy() + 1)))
     done = glue("monitor", "--no-page", "--last", "2d", cwd=project, code=1)
     assert (
-        "p v1, 1,500 rows: drift; " in done.stdout and "retraining: failed: p: what the registry keeps" in done.stdout
+        "p v1, 1,500 rows: drift; " in done.stdout
+        and "retraining: failed: p: the state of retraining in the registry" in done.stdout
     )
     for said in (
         "the registry's tag glue.alerts cannot be read",

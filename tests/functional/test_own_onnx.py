@@ -62,7 +62,7 @@ def test_what_the_function_lacks_is_said_before_it_runs(penguins: Path, glue: Gl
         re.sub(r"^train:\n", "train:\n  onnx: my_net:train\n", text, flags=re.MULTILINE)
     )
     both = glue("run", cwd=penguins, code=2)
-    assert re.search(r"glue\.yaml:\d+ train\.onnx: there is train\.estimator too", both.stderr)
+    assert re.search(r"glue\.yaml:\d+ train\.onnx: cannot be combined with train\.estimator", both.stderr)
     wrong = glue("run", "--set", "train.estimator=", "--set", "train.params={round: 3}", cwd=penguins, code=2)
     assert "train.params.round: my_net:train does not take it (did you mean 'rounds'?)" in wrong.stderr
     failed = glue("run", "--set", "train.estimator=", "--set", "train.params={}", cwd=penguins, code=4)
