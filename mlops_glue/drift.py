@@ -1,12 +1,11 @@
-"""The distribution of a column in a reference, and how far other rows are from it.
+"""The distribution of a column in a reference, and the distance of other rows from it.
 
-The distances are Evidently's: for numbers the Wasserstein distance divided by the reference's standard deviation
-(`wasserstein`), for categories and booleans the Jensen-Shannon distance with natural logarithms (`jensenshannon`); of
-free text the latter of its words (`words`). All leave nulls out; those are judged by their share.
+The distances are Evidently's: for numbers, the Wasserstein distance divided by the reference's standard deviation
+(`wasserstein`); for categories and booleans, the Jensen-Shannon distance with natural logarithms (`jensenshannon`); for
+free text, the latter on its words (`words`). They ignore nulls, which are judged by their share.
 
-One broken row is no drift. A value farther beyond the reference's range than `MARGIN` standard deviations counts as
-exactly that far away, and as many of such rows as are `few` are left out of the distance. A column that had only one
-value has no standard deviation: it is judged by the share of other values, as a category is.
+One broken row is not drift: values are clipped at `MARGIN` standard deviations past the reference's range, and a `few`
+such rows are ignored. A column with only one value has no standard deviation, and is judged like a category.
 """
 
 from __future__ import annotations
@@ -32,13 +31,13 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 Method = Literal["wasserstein", "jensenshannon", "words"]
 
-METHODS: dict[str, Method] = {"number": "wasserstein", "text": "words"}  # by kind; of all others jensenshannon
-MIN_COUNT = 5  # rows of a value; with fewer its share is not known (the rule of thumb of the chi-square test)
+METHODS: dict[str, Method] = {"number": "wasserstein", "text": "words"}  # by kind; other kinds use jensenshannon
+MIN_COUNT = 5  # rows of a value; with fewer, its share is unreliable (rule of thumb of the chi-square test)
 LEAST_SPREAD = 0.001  # Evidently's least standard deviation
 MARGIN = 3.0  # standard deviations beyond the reference's range
-FEW_SHARE, FEW_ROWS = 0.01, 2  # of a table: so many rows may be broken without being drift
-ABSURD = 10.0  # times the range of the middle rows: a reference's own value beyond that is broken too
-DRAWS, DRAWN_ROWS = 4000, 200  # samples of one distribution, for the distance that chance alone makes
+FEW_SHARE, FEW_ROWS = 0.01, 2  # share and minimum number of rows that may be broken without counting as drift
+ABSURD = 10.0  # times the range of the middle rows; the reference's own values beyond that are broken too
+DRAWS, DRAWN_ROWS = 4000, 200  # samples of one distribution, for the distance that is due to chance
 
 
 @dataclass(frozen=True)
@@ -46,11 +45,10 @@ class Difference:
     """How some rows differ from a reference.
 
     Attributes:
-        distance: None where one of the two has no value.
-        known: rows with a value.
-        nulls: rows without one.
-        unseen: share of the rows with a value whose value is beyond the reference's range, or is not one of the
-            reference's; None where not all of the reference's values are known.
+        distance: None if one of the two has no values.
+        known: number of rows with a value.
+        nulls: number of rows without a value.
+        unseen: share of known values outside the reference's range or values; None if these are incomplete.
     """
 
     distance: float | None
@@ -60,7 +58,7 @@ class Difference:
 
     @property
     def null_share(self) -> float:
-        """0 where there are no rows."""
+        """Return the share of nulls; 0 without rows."""
         return self.nulls / max(self.known + self.nulls, 1)
 
 
@@ -69,8 +67,8 @@ class Numbers:
     """Numbers of a reference.
 
     Attributes:
-        values: ascending, without nulls and without broken ones, float64.
-        nulls: rows without a value.
+        values: ascending float64, without nulls and broken values.
+        nulls: number of rows without a value.
     """
 
     values: Array
@@ -78,37 +76,37 @@ class Numbers:
 
     @classmethod
     def of(cls, values: Array) -> Numbers:
-        """From a column; NaN is null."""
+        """Create from a column; NaN is null."""
         known = _known(values)
         return cls(_without_broken(known), len(values) - len(known))
 
     @property
     def known(self) -> int:
-        """Rows with a value."""
+        """Return the number of rows with a value."""
         return len(self.values)
 
     @property
     def varies(self) -> bool:
-        """Is there more than one value?"""
+        """Return whether there is more than one value."""
         return self.known > 0 and bool(self.values[0] < self.values[-1])
 
     @property
     def method(self) -> Method:
-        """The distance by which the column is judged."""
+        """Return the distance that judges the column."""
         return "wasserstein" if self.varies else "jensenshannon"
 
     @cached_property
     def spread(self) -> float:
-        """The standard deviation."""
+        """Return the standard deviation."""
         return max(float(np.std(self.values)), LEAST_SPREAD)
 
     @property
     def range(self) -> tuple[float, float]:
-        """The least and the greatest number that the distance tells from those beyond."""
+        """Return the limits to which values are clipped."""
         return float(self.values[0]) - MARGIN * self.spread, float(self.values[-1]) + MARGIN * self.spread
 
     def compare(self, values: Array) -> Difference:
-        """The difference of a column from this one; NaN is null."""
+        """Return the difference of a column from this one; NaN is null."""
         known = _known(values)
         nulls = len(values) - len(known)
         if not self.known or not len(known):
@@ -122,7 +120,7 @@ class Numbers:
         return Difference(distance, len(known), nulls, unseen)
 
     def _without_far(self, known: Array) -> Array:
-        """Ascending values within the range, without a few of those that are far away: the same share on both sides."""
+        """Clip ascending values to the range, and leave out a few far values, in proportion on both sides."""
         clipped = known.clip(*self.range)
         below, above = (
             int(np.searchsorted(known, self.range[0], "right")),
@@ -136,9 +134,9 @@ class Numbers:
         return clipped[first : len(known) - (left_out - first)]
 
     def noise(self, rows: int, level: float) -> float:
-        """The distance that so many rows of the same distribution stay below, with the probability `level`.
+        """Return the distance that `rows` rows of the same distribution stay below, with the probability `level`.
 
-        It is taken from samples of the reference itself. Of a sample of `DRAWN_ROWS` the distance is the mean
+        It is estimated from samples of the reference. The distance of a sample of `DRAWN_ROWS` rows is the mean
         difference of its ordered values from the reference's quantiles; it shrinks with the square root of the rows.
         """
         if not rows or not self.varies:
@@ -155,10 +153,10 @@ class Categories:
     """Categories of a reference.
 
     Attributes:
-        counts: rows by value; 0 of a value that training had and the reference's rows do not.
-        nulls: rows without a value.
-        complete: are all values of training among them, so that any other is unseen?
-        words: are they the words of texts? Then a row counts as one, as `count_words` has it.
+        counts: number of rows by value; 0 for a value that only training had.
+        nulls: number of rows without a value.
+        complete: whether all values of training are included, so that any other value is unseen.
+        words: whether the values are words of texts; each row then counts as one, as in `count_words`.
     """
 
     counts: Mapping[str, float]
@@ -168,29 +166,29 @@ class Categories:
 
     @classmethod
     def of(cls, values: Array, listed: Sequence[str] | None = ()) -> Categories:
-        """From a column, as `count` takes it; `listed` are values of training that it may lack, None: not known."""
+        """Create from a column, in the form of `count`; `listed` are all values of training, None: unknown."""
         counts = count(values)
         nulls = round(counts.pop("", 0))
         return cls(dict.fromkeys(listed or (), 0) | counts, nulls, listed is not None)
 
     @classmethod
     def of_words(cls, texts: Array) -> Categories:
-        """From the words of free text."""
+        """Create from the words of free text."""
         counts = count_words(texts)
         return cls(counts, round(counts.pop("")), complete=False, words=True)
 
     @property
     def known(self) -> int:
-        """Rows with a value."""
+        """Return the number of rows with a value."""
         return round(sum(self.counts.values()))
 
     @property
     def method(self) -> Method:
-        """The distance by which the column is judged."""
+        """Return the distance that judges the column."""
         return "words" if self.words else "jensenshannon"
 
     def compare(self, values: Array) -> Difference:
-        """The difference of a column from this one, as `count` takes it."""
+        """Return the difference of a column, in the form of `count`, from this one."""
         counts = count_words(values) if self.words else count(values)
         nulls = round(counts.pop("", 0))
         known = round(sum(counts.values()))
@@ -201,13 +199,13 @@ class Categories:
         return Difference(distance, known, nulls, new / max(known, 1) if self.complete else None)
 
     def _shares(self, counts: Mapping[str, float]) -> Array:
-        """Values that the reference hardly has count as one, together with those that it lacks."""
+        """Return shares by value; values that are rare in, or missing from, the reference are combined."""
         frequent = [counts.get(value, 0) for value, rows in self.counts.items() if rows >= MIN_COUNT]
         total = sum(counts.values())
         return np.array([*frequent, total - sum(frequent)]) / total
 
     def noise(self, rows: int, level: float) -> float:
-        """The distance that so many rows of the same distribution stay below, with the probability `level`."""
+        """Return the distance that `rows` rows of the same distribution stay below, with the probability `level`."""
         if not rows or not self.known:
             return 0.0
         rng, shares = np.random.default_rng(0), self._shares(self.counts)
@@ -220,20 +218,20 @@ Distribution = Numbers | Categories
 
 
 def _known(values: Array) -> Array:
-    """Ascending float64 without NaN."""
+    """Return ascending float64 without NaN."""
     ordered = np.sort(values.astype(float))  # NaN is last
     return ordered[: int(np.searchsorted(ordered, np.nan))]
 
 
 def few(rows: int) -> int:
-    """How many of so many rows may be broken."""
+    """Return the number of rows, out of `rows`, that may be broken."""
     return max(FEW_ROWS, int(FEW_SHARE * rows))
 
 
 def _without_broken(ordered: Array) -> Array:
-    """Ascending values of a reference without those that are absurdly far from its middle rows.
+    """Remove values of a reference that are absurdly far from its middle rows.
 
-    They would make the standard deviation so great that nothing is drift any more.
+    They would inflate the standard deviation so much that nothing would count as drift.
     """
     out = few(len(ordered))
     if len(ordered) <= 4 * out:
@@ -247,14 +245,14 @@ def _without_broken(ordered: Array) -> Array:
 
 
 def wasserstein(one: Array, two: Array) -> float:
-    """The area between the distribution functions of two ascending arrays."""
+    """Return the area between the distribution functions of two ascending arrays."""
     every = np.sort(np.concatenate([one, two]))
     shares = [np.searchsorted(values, every[:-1], "right") / len(values) for values in (one, two)]
     return float(np.sum(np.abs(shares[0] - shares[1]) * np.diff(every)))
 
 
 def jensen_shannon(one: Array, two: Array) -> Array:
-    """Jensen-Shannon distance of shares along the last axis, natural logarithms."""
+    """Return the Jensen-Shannon distance of shares along the last axis, with natural logarithms."""
     middle = (one + two) / 2
     with np.errstate(divide="ignore", invalid="ignore"):
         parts = [np.where(share > 0, share * np.log(share / middle), 0.0).sum(axis=-1) for share in (one, two)]
@@ -262,7 +260,7 @@ def jensen_shannon(one: Array, two: Array) -> Array:
 
 
 def count(values: Array) -> dict[str, float]:
-    """How often each value occurs, of text, or of floats that are whole numbers; "" is null."""
+    """Count each value of text, or of floats that are whole numbers; "" is null."""
     if values.dtype == object:
         return dict(Counter(values.tolist()))
     found, counts = np.unique(values, return_counts=True)
@@ -270,7 +268,7 @@ def count(values: Array) -> dict[str, float]:
 
 
 def count_words(texts: Array) -> dict[str, float]:
-    """How often each word occurs, scaled so that a row with words counts as one; "" has the rows without."""
+    """Count each word, scaled so that a row with words counts as one; "" counts rows without words."""
     counts = Counter(word for text in texts.tolist() for word in text.split())
     nulls = int((texts == "").sum())
     scale = (len(texts) - nulls) / max(counts.total(), 1)
@@ -278,7 +276,7 @@ def count_words(texts: Array) -> dict[str, float]:
 
 
 def drift_methods(schema: Schema) -> dict[str, Method]:
-    """The encoded columns of a model, and the distance that each is judged by."""
+    """Return the distance that judges each encoded column of a model."""
     out: dict[str, Method] = {}
     for column in schema.columns:
         if column.kind == "datetime":
@@ -290,9 +288,9 @@ def drift_methods(schema: Schema) -> dict[str, Method]:
 
 
 def prediction_column(schema: Schema, names: list[str]) -> tuple[str, Method] | None:
-    """The column of scored rows that prediction drift is about.
+    """Return the column of scored rows for prediction drift, and its distance.
 
-    It is the positive class's probability, the predicted label, or the predicted value.
+    The column is the positive class's probability, the predicted label, or the predicted value.
     """
     probability = f"probability_{schema.class_order[-1]}" if schema.task == "binary" else ""
     if probability in names:
@@ -303,10 +301,10 @@ def prediction_column(schema: Schema, names: list[str]) -> tuple[str, Method] | 
 
 
 def predictions(schema: Schema, table: pa.Table) -> Array | None:
-    """That column as float64, or as text in which "" is null; None where the table has none.
+    """Return that column as float64, or as text in which "" is null; None if the table lacks it.
 
     Raises:
-        ValueError, TypeError, NotImplementedError: it is of another type.
+        ValueError, TypeError, NotImplementedError: the column has another type.
     """
     import pyarrow.compute as pc
 
@@ -321,7 +319,7 @@ def predictions(schema: Schema, table: pa.Table) -> Array | None:
 
 
 def distribution(values: Array, method: Method, listed: Sequence[str] | None = ()) -> Distribution:
-    """Of a reference's encoded column; `listed` as `Categories.of` takes it."""
+    """Create the distribution of a reference's encoded column; `listed` is as for `Categories.of`."""
     if method == "words":
         return Categories.of_words(values)
     return Categories.of(values, listed) if method == "jensenshannon" else Numbers.of(values)
@@ -329,12 +327,12 @@ def distribution(values: Array, method: Method, listed: Sequence[str] | None = (
 
 @dataclass(frozen=True)
 class Reference:
-    """What a version is compared with.
+    """The reference data of a version.
 
     Attributes:
-        columns: by encoded column.
-        weights: the share of each in what the model says; they sum to 1.
-        prediction: of the holdout; None where it was not kept.
+        columns: distribution by encoded column.
+        weights: importance of each column to the model; they sum to 1.
+        prediction: distribution of the holdout's predictions; None if it was not stored.
     """
 
     columns: dict[str, Distribution]
@@ -351,9 +349,9 @@ class Reference:
         where: str = "reference",
         weights: dict[str, float] | None = None,
     ) -> Reference:
-        """From raw rows to compare the inputs with, and rows with what the model says; `where` names the table.
+        """Create from raw rows for the inputs, and scored rows for the predictions; `where` names the table in errors.
 
-        Without weights each encoded column counts the same.
+        Without weights, all encoded columns have equal weights.
         """
         methods, encoded = drift_methods(schema), encode(rows, schema, where=where)
         listed = {column.name: column.categories for column in schema.columns if column.kind == "category"}
@@ -364,37 +362,39 @@ class Reference:
 
     @classmethod
     def read(cls, folder: Path, schema: Schema) -> Reference:
-        """From a bundle: its sample of training rows, and what the model says of the holdout.
+        """Read from a bundle: its sample of training rows, and the predictions for the holdout.
 
         Raises:
-            DataError: the sample is missing, or is of another schema.
+            DataError: the sample is missing, or has another schema.
         """
         path = folder / layout.SAMPLE
         if not path.is_file():
-            raise DataError(f"{path.name}: the bundle has no reference", hint="glue run, with this glue")
+            raise DataError(f"{path.name}: the bundle has no reference", hint="glue run, with this version of glue")
         try:
             train, test = (sample_part(tables.read_parquet(path), part) for part in ("train", "test"))
             return cls.of(train, test, schema, where=path.name, weights=_weights(folder / layout.HOLDOUT))
-        except (ValueError, TypeError, KeyError, OSError, NotImplementedError) as error:  # Arrow's are among these
-            raise DataError(f"{path.name}: cannot be compared with: {first_line(error)}", hint="glue run") from error
+        except (ValueError, TypeError, KeyError, OSError, NotImplementedError) as error:  # includes Arrow's errors
+            raise DataError(
+                f"{path.name}: cannot be used as a reference: {first_line(error)}", hint="glue run"
+            ) from error
 
 
 def _weights(path: Path) -> dict[str, float] | None:
-    """Of a bundle; None where it has none, as one that was trained elsewhere.
+    """Read the weights of a bundle; None if it has none, because it was trained elsewhere.
 
     Raises:
-        ValueError: they are no weights.
+        ValueError: the weights are invalid.
     """
     weights = files.read_json(path).get("weights") if path.is_file() else None
     if weights is None:
         return None
     if not isinstance(weights, dict) or not all(type(w) in (int, float) and 0 <= w <= 1 for w in weights.values()):
-        raise ValueError(f"the weights in {path.name} are no shares")
+        raise ValueError(f"the weights in {path.name} are not between 0 and 1")
     return weights
 
 
 def sample_part(sample: pa.Table, part: str) -> pa.Table:
-    """The rows of a bundle's sample that are of `train` or of `test`."""
+    """Return the rows of a bundle's sample that belong to `train` or `test`."""
     import pyarrow.compute as pc
 
     return sample.filter(pc.equal(sample.column(layout.SPLIT_COLUMN), part))

@@ -1,4 +1,4 @@
-"""The Feast repository of a project and its stores, as an environment has them. It needs no Arrow."""
+"""The Feast repository of a project and its stores in an environment. Does not need Arrow."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from mlops_glue.records import FeatureList
 
 
 def open_repository(config: Config, root: Path, scratch: Path) -> Repository:
-    """The project's Feast repository, with a registry and an online store in a scratch folder."""
+    """Open the project's Feast repository, with a registry and an online store in a scratch folder."""
     found = _repository(config, root, scratch=scratch)
     found.apply()
     return found
 
 
 def open_live(config: Config, root: Path, *, replay_in: Path | None = None) -> Repository:
-    """The project's Feast repository with its own registry and online store, as this environment has them.
+    """Open the project's Feast repository with the registry and online store of this environment.
 
-    With `replay_in` the registry is in that scratch folder, and the online store holds a project of its own.
+    With `replay_in`, the registry is in that scratch folder, and the online store uses a separate project.
     """
     return _repository(config, root, **_live(config), scratch=replay_in, replay=replay_in is not None)
 
 
 def _live(config: Config) -> dict[str, Any]:
-    """What takes the place of the online store and of the registry that `feature_store.yaml` names."""
+    """Return the online store and the registry that override those of `feature_store.yaml`."""
     return {
         "online": configs.resolve(config.features.online_store, "features.online_store"),
         "registry": configs.resolve(config.features.registry, "features.registry"),
@@ -45,15 +45,15 @@ def _repository(config: Config, root: Path, **options: Any) -> Repository:
 
 
 def stores(config: Config, root: Path) -> Stores:
-    """The stores of the repository, as this environment has them. Imports no Feast."""
+    """Return the stores of the repository in this environment, without importing Feast."""
     return read_stores(root, config.features.repo, **_live(config))
 
 
 def lookup_of(config: Config, root: Path, bundle: Path) -> dict[str, Any] | None:
-    """How the workers of a model find its online features; None where it has none in Feast.
+    """Return how the workers of a model look up its online features; None if it has no features in Feast.
 
-    From glue's own store without Feast (`embedded`), else through `feast`: `serving.lookup` then asks `redis_reader`
-    whether Redis can be read without Feast. A view that is computed on demand needs Feast.
+    glue's own store is read without Feast (`embedded`), other stores through `feast`: `serving.lookup` then uses
+    `redis_reader` to check if Redis can be read without Feast. A view that is computed on demand needs Feast.
     """
     listed = bundle / "features.json"
     if not listed.is_file():
@@ -65,9 +65,9 @@ def lookup_of(config: Config, root: Path, bundle: Path) -> dict[str, Any] | None
 
 
 def redis_reader(config: Config, root: Path, features: FeatureList, timeout_s: float) -> RedisReader | None:
-    """Reads the features of a model from Redis without Feast; None where another store, or only Feast can.
+    """Create a reader of a model's features in Redis without Feast; None for another store, or if Feast is needed.
 
-    What it reads is in the order of `features.asked_by`, what it gives in that of `features.columns`.
+    Its keys are in the order of `features.asked_by`, its values in the order of `features.columns`.
     """
     found = stores(config, root)
     if found.redis is None or not all(can_read(view, features.types) for view in features.views):
@@ -77,10 +77,10 @@ def redis_reader(config: Config, root: Path, features: FeatureList, timeout_s: f
 
 
 def is_empty(config: Config, root: Path, features: FeatureList) -> bool:
-    """Has the online store nothing for any view of a model? False where only Feast could tell.
+    """Return whether the online store is empty for all views of a model; False if only Feast could find out.
 
     Raises:
-        GlueError: it does not answer.
+        GlueError: the store does not answer.
     """
     found = stores(config, root)
     if found.embedded is not None:

@@ -25,7 +25,7 @@ ONE_OBJECT = "each line is one object; of an array: jq -c '.[]' array.json > lin
 
 
 def batches(path: Path, progress: Progress) -> Iterator[pa.Table]:
-    """A file in pieces that have the schema of the whole file, so it is read twice."""
+    """Yield a file in pieces with the schema of the complete file, which is therefore read twice."""
     schemas, long_integers = [], set[str]()
     for piece in _pieces(path, lambda share: progress(share / 2)):
         table = _parse(path, piece)
@@ -37,7 +37,7 @@ def batches(path: Path, progress: Progress) -> Iterator[pa.Table]:
 
 
 def _pieces(path: Path, progress: Progress) -> Iterator[bytes]:
-    """Whole lines, about `csv_format.BLOCK_BYTES` at a time."""
+    """Yield complete lines, about `csv_format.BLOCK_BYTES` at a time."""
     size = path.stat().st_size
     with path.open("rb") as stream:
         piece = stream.read(csv_format.BLOCK_BYTES) + stream.readline()
@@ -55,7 +55,7 @@ def _parse(path: Path, lines: bytes, schema: pa.Schema | None = None) -> pa.Tabl
         raise DataError(f"{path}: is empty")
     table = pj.read_json(
         pa.BufferReader(lines),
-        read_options=pj.ReadOptions(block_size=len(lines) + 1),  # one block: every row decides on the types
+        read_options=pj.ReadOptions(block_size=len(lines) + 1),  # one block, so that every row counts for the types
         parse_options=pj.ParseOptions(explicit_schema=schema),
     )
     table.validate(full=True)  # the reader accepts text that is not UTF-8
@@ -63,7 +63,7 @@ def _parse(path: Path, lines: bytes, schema: pa.Schema | None = None) -> pa.Tabl
 
 
 def _long_integer_columns(table: pa.Table, lines: bytes) -> set[str]:
-    """Columns that Arrow reads as floats, though they hold integers that floats do not keep distinct."""
+    """Return columns that Arrow reads as floats, although they contain integers that floats do not keep distinct."""
     floats = [name for name in table.column_names if inexact_integer(table.column(name)) is not None]
     rows = _rows(lines) if floats else []
     return {
@@ -74,7 +74,7 @@ def _long_integer_columns(table: pa.Table, lines: bytes) -> set[str]:
 
 
 def _with_long_integers(table: pa.Table, lines: bytes, names: set[str]) -> pa.Table:
-    """The same table with these columns as text."""
+    """Convert these columns of a table to text."""
     for name in names & set(table.column_names):
         values = [row.get(name) for row in _rows(lines)]
         digits = pa.array([None if value is None else str(value) for value in values], pa.string())
@@ -91,7 +91,7 @@ def _rows(lines: bytes) -> list[dict[str, Any]]:
 
 
 def explain(path: Path) -> tuple[str, str] | None:
-    """The first line that is no object, or whose value is of another type than before, and what to type.
+    """Describe the first line that is not an object, or has a value of another type than before, with a hint.
 
     Arrow names no line.
     """

@@ -1,7 +1,7 @@
-"""What `mlflow.pyfunc` loads: it takes raw rows as `glue predict` does, and returns what that would add to them.
+"""The model that `mlflow.pyfunc` loads: it takes raw rows like `glue predict`, and returns the columns that it adds.
 
-A logged model contains this module and its imports under a name of their own, so that it works, and predicts the same,
-where glue is missing or has another version.
+A logged model contains this module and its imports under a separate name, so that it works, with the same predictions,
+if glue is missing or has another version.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from mlops_glue.scoring import Bundle
 
 
 class RawRows:
-    """A logged model, of a folder with `schema.json` and `model.onnx` or `model.skops`, like a bundle."""
+    """A logged model, from a folder with `schema.json` and `model.onnx` or `model.skops`, like a bundle."""
 
     def __init__(self, folder: Path) -> None:
         self.bundle = Bundle(folder, others=True, trust=None)  # MLflow runs the code in this folder: this module
 
     def predict(self, rows: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """`prediction` and, for classes, `probability_<label>`, with the index of the rows.
+        """Return `prediction` and, for classes, `probability_<label>`, with the index of the rows.
 
         Raises:
-            DataError: as `Bundle.predict` does, or a column holds values of several types.
+            DataError: as for `Bundle.predict`, or a column contains values of several types.
         """
         columns, problems = {}, []
         for name in [c.name for c in self.bundle.schema.columns if c.name in rows.columns]:
@@ -44,5 +44,5 @@ class RawRows:
 
 
 def _load_pyfunc(path: str) -> RawRows:
-    """Called by MLflow, with the folder of the logged model."""
+    """Load the model; called by MLflow with the folder of the logged model."""
     return RawRows(Path(path))

@@ -1,4 +1,4 @@
-"""Parquet files of glue's own by row groups: read and written in memory that does not grow with the file."""
+"""glue's own Parquet files by row groups: read and write in constant memory."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from numpy.typing import NDArray
 from mlops_glue.files import atomic
 from mlops_glue.streaming import PARQUET_OPTIONS
 
-GROUP_ROWS = 1 << 20  # of a row group, as Arrow writes a table that it is given whole
+GROUP_ROWS = 1 << 20  # rows of a row group, as Arrow writes a complete table
 PIECE_ROWS = 1 << 17
 
 
 def empty(path: Path) -> pa.Table:
-    """The file's columns and metadata, without its rows."""
+    """Return the file's columns and metadata, without its rows."""
     return pq.read_schema(path).empty_table()
 
 
 def rows(path: Path) -> int:
-    """How many rows a file has."""
+    """Return the number of rows of a file."""
     found: int = pq.read_metadata(path).num_rows
     return found
 
 
 def size(path: Path) -> int:
-    """About how many bytes the rows of a file have in memory."""
+    """Estimate the bytes of a file's rows in memory."""
     footer = pq.read_metadata(path)
     return int(footer.num_rows) * sum(_width(field.type) for field in pq.read_schema(path))
 
 
 def _width(kind: pa.DataType) -> int:
-    """Bytes of a value; of a text as long as an identifier."""
+    """Return the bytes of a value; text counts with the length of an identifier."""
     try:
         width: int = max(kind.bit_width // 8, 1)
         return width
@@ -46,24 +46,24 @@ def _width(kind: pa.DataType) -> int:
 
 
 def pieces(path: Path, columns: Sequence[str] | None = None, most: int | None = None) -> Iterator[pa.Table]:
-    """The rows of a file in order, at most so many at a time; default `PIECE_ROWS`."""
+    """Yield the rows of a file in order, at most `most` at a time; default `PIECE_ROWS`."""
     with pq.ParquetFile(path, **PARQUET_OPTIONS) as file:
         for batch in file.iter_batches(most or PIECE_ROWS, columns=columns):
             piece = pa.Table.from_batches([batch])
-            yield piece if columns is None else piece.select(columns)  # of `a` Arrow reads `a.b` too
+            yield piece if columns is None else piece.select(columns)  # for `a`, Arrow also reads `a.b`
 
 
 def take(path: Path, rows: NDArray[np.integer[Any]], columns: Sequence[str] | None = None) -> pa.Table:
-    """Rows by their number from 0, in the order given, and each as often as it is given."""
+    """Return rows by number, from 0, in the given order, with repetitions."""
     order = np.argsort(rows, kind="stable")
-    wanted, first, found = np.asarray(rows)[order], 0, [empty(path).select(columns) if columns else empty(path)]
+    numbers, first, found = np.asarray(rows)[order], 0, [empty(path).select(columns) if columns else empty(path)]
     for piece in pieces(path, columns):
-        low, high = np.searchsorted(wanted, [first, first + piece.num_rows])
+        low, high = np.searchsorted(numbers, [first, first + piece.num_rows])
         if low < high:
-            found.append(piece.take(wanted[low:high] - first))
+            found.append(piece.take(numbers[low:high] - first))
         first += piece.num_rows
-    if len(rows) and wanted[-1] >= first:
-        raise IndexError(f"{path} has {first:,} rows, and no row {wanted[-1]:,}")
+    if len(rows) and numbers[-1] >= first:
+        raise IndexError(f"{path} has {first:,} rows, but no row {numbers[-1]:,}")
     made = pa.concat_tables(found)
     if (np.diff(order) < 0).any():
         made = made.take(np.argsort(order, kind="stable"))
@@ -71,7 +71,7 @@ def take(path: Path, rows: NDArray[np.integer[Any]], columns: Sequence[str] | No
 
 
 class Writer:
-    """Writes pieces to a Parquet file, in row groups as if they were one table."""
+    """Writes pieces to a Parquet file, in the same row groups as a single table."""
 
     def __init__(self, path: Path, *, combined: bool) -> None:
         self._path, self._combined = path, combined
@@ -89,7 +89,7 @@ class Writer:
             self._held, self._rows = [held.slice(GROUP_ROWS)], self._rows - GROUP_ROWS
 
     def close(self) -> None:
-        """Write what is left, and close the file."""
+        """Write the remaining rows, and close the file."""
         if self._held and (self._rows or self._file is None):
             self._append(pa.concat_tables(self._held))
         if self._file is not None:
@@ -97,18 +97,18 @@ class Writer:
 
     def _append(self, rows: pa.Table) -> None:
         if self._file is None:
-            # a dictionary of fractions, which hardly repeat, makes a file larger and takes four times as long
+            # fractions hardly repeat, so a dictionary would make the file larger and take four times as long
             repeated = [field.name for field in rows.schema if not pa.types.is_floating(field.type)]
-            options = {"coerce_timestamps": "us", "allow_truncated_timestamps": True}  # which every tool reads
+            options = {"coerce_timestamps": "us", "allow_truncated_timestamps": True}  # readable by every tool
             self._file = pq.ParquetWriter(self._path, rows.schema, use_dictionary=repeated, **options)
         self._file.write_table(rows.combine_chunks() if self._combined else rows, GROUP_ROWS)
 
 
 @contextlib.contextmanager
 def writing(path: Path, *, combined: bool = False) -> Iterator[Writer]:
-    """A writer to a Parquet file, which is there when the block has succeeded.
+    """Yield a writer to a Parquet file, which exists only if the block succeeds.
 
-    The bytes depend on how the pieces are cut, unless a row group is `combined` before it is written.
+    The bytes depend on the sizes of the pieces, unless each row group is `combined` before it is written.
     """
     with atomic(path) as temporary:
         writer = Writer(temporary, combined=combined)

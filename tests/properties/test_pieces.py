@@ -192,5 +192,5 @@ def test_rows_are_taken_by_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         at = np.array(rows, np.int64)
         assert row_groups.take(tmp_path / "t.parquet", at).equals(table.take(at))
         assert row_groups.take(tmp_path / "t.parquet", at, ["a"]).equals(table.select(["a"]).take(at))
-    with pytest.raises(IndexError, match="has 35 rows, and no row 35"):
+    with pytest.raises(IndexError, match="has 35 rows, but no row 35"):
         row_groups.take(tmp_path / "t.parquet", np.array([35]))

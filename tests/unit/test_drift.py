@@ -132,5 +132,5 @@ def test_a_reference_is_read_from_a_bundle(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("weights", [[1], {"n": "1"}, {"n": -1}, {"n": 2}, {"n": float("nan")}, {"n": True}], ids=str)
 def test_weights_that_are_none_are_refused(weights: Any, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"the weights in holdout\.json are no shares"):
+    with pytest.raises(DataError, match=r"the weights in holdout\.json are not between 0 and 1"):
         Reference.read(bundle(tmp_path, weights=weights), SCHEMA)
