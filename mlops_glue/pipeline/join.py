@@ -103,20 +103,20 @@ def _cause(root: Path, repository: Repository, view: FeatureView, moments: Array
     source = tables.to_pandas(feast.source_rows(root, view, [*view.keys, clock]))
     source[clock] = pd.to_datetime(source[clock], utc=True)
     labels = tables.read_parquet(root / layout.TABLE, [*view.keys.values()])
-    asked = tables.to_pandas(pa.table({key: labels.column(column) for key, column in view.keys.items()}))
-    asked = asked.assign(asked_at=pd.to_datetime(moments, utc=True))[~found]
+    requests = tables.to_pandas(pa.table({key: labels.column(column) for key, column in view.keys.items()}))
+    requests = requests.assign(requested_at=pd.to_datetime(moments, utc=True))[~found]
     keys = list(view.keys)
     if not keys:
         return f"the first row of {view.path} is from {source[clock].min()}"
-    merged = asked.merge(source.groupby(keys)[clock].agg(["min", "max"]).reset_index(), on=keys, how="left")
-    unknown, before = merged["min"].isna().mean(), (merged["asked_at"] < merged["min"]).mean()
+    merged = requests.merge(source.groupby(keys)[clock].agg(["min", "max"]).reset_index(), on=keys, how="left")
+    unknown, before = merged["min"].isna().mean(), (merged["requested_at"] < merged["min"]).mean()
     if unknown > 0.5:
-        example = tuple(asked[keys].iloc[0])
+        example = tuple(requests[keys].iloc[0])
         there = tuple(source[keys].iloc[0])
         named = ", ".join(keys)
         return f"most of their {named} are not in {view.path}: requested {example!r}, the file has {there!r}"
     if before > 0.5:
-        gap = (merged["min"] - merged["asked_at"]).median()
+        gap = (merged["min"] - merged["requested_at"]).median()
         return f"most are before the first row of their {', '.join(keys)}, by {gap} (another time zone?)"
     if view.ttl_s and unknown + before < 0.5:
         return f"the rows that exist are older than the view's TTL of {view.ttl_s:g} s"

@@ -23,15 +23,15 @@ def settled(config: Config, root: Path) -> tuple[Config, Scale]:
     Raises:
         ConfigError: log is requested, and it is undefined for some values of the target.
     """
-    rows, asked = cross_validate.read(config, root), config.train.target
-    scale: Scale = {"target": rows.schema.target, "asked": asked, "taken": asked}
+    rows, requested = cross_validate.read(config, root), config.train.target
+    scale: Scale = {"target": rows.schema.target, "asked": requested, "taken": requested}
     log_target.check(config, rows.schema, None)
     why = log_target.refused(rows.schema, rows.target)
-    if asked == "log" and why is not None:
+    if requested == "log" and why is not None:
         raise ConfigError([f"{log_target.WHERE}: {why}"], hint="remove train.target")
     if why is not None:
         scale |= {"taken": "as_is", "why": why}
-    elif asked == "auto":
+    elif requested == "auto":
         found = _compared(config, root, rows)
         scale |= {"taken": "log" if found["low"] > 0 else "as_is", "compared": found}
     return _with(config, scale["taken"]), scale

@@ -103,7 +103,7 @@ def _check_free(out: Path, path: str, digest: str, merged: File | None) -> None:
     is_linked = place.parent.resolve() != (out.resolve() / path).parent
     fits = place.is_file() if merged is not None else _digest(out, path) == digest
     if is_linked or (os.path.lexists(place) and not fits):
-        wrong = f"{place}: was changed since glue package wrote it, and would be replaced"
+        wrong = f"{place}: differs from what glue package wrote, and would be replaced"
         raise UsageError(wrong, hint=f"mv {shlex.quote(str(place))} ELSEWHERE, then run it again")
 
 

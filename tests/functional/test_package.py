@@ -143,7 +143,7 @@ def test_a_folder_of_the_users_is_not_overwritten(project: Path, packed: Path, g
     text = schema.read_text()
     schema.write_text(f"{text} ")
     said = glue("package", "serving", cwd=home, code=2).stderr
-    assert f"{schema}: was changed since glue package wrote it" in said and schema.read_text() == f"{text} "
+    assert f"{schema}: differs from what glue package wrote" in said and schema.read_text() == f"{text} "
     schema.unlink()
     glue("package", "serving", cwd=home)  # one of glue's own is made anew
     assert schema.read_text() == text
