@@ -171,7 +171,7 @@ def test_a_changed_table_trains_again(tmp_path: Path, glue: Glue) -> None:
         ({"glue/x": "", "t.csv": "a,b\n1,2\n"}, [], 2, "already exists"),
         ({"t.csv": "a,b\n" + "1,2\n" * 30}, ["--target", "b"], 4, "at least two are needed"),
         ({"t.csv": "a,b\n" + "1,2\n2,1\n" * 30}, ["--target", "b"], 2, "glue adopt --yes"),
-        ({"t.csv": "a,b\n1,2\n", "dvc.yaml": "stages: ["}, [], 2, "not YAML"),
+        ({"t.csv": "a,b\n1,2\n", "dvc.yaml": "stages: ["}, [], 2, "dvc.yaml cannot be read as YAML"),
     ],
 )
 def test_what_cannot_be_is_refused_and_nothing_is_made(

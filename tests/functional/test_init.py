@@ -177,10 +177,14 @@ def test_the_parts_of_a_date_split_by_time(tmp_path: Path, glue: Glue) -> None:
         (["--target", "churn"], 2, "which table?"),
         (["--data", "t.csv", "--target", "churn", "--entity", "whom"], 2, "--entity whom: no such column"),
         (["--data", "t.csv", "--target", "churn", "--timestamp", "year,month"], 2, "--timestamp year: no such"),
-        (["--data", "t.csv", "--target", "churn", "--template", "fraud"], 2, "brings its own table"),
+        (["--data", "t.csv", "--target", "churn", "--template", "fraud"], 2, "has its own tables"),
         (["--data", "t.csv", "--target", "one"], 4, "at least two are needed"),
         (["--data", "t.csv", "--target", "a", "--task", "binary"], 2, "'a' of t.csv has 30 values: 0, 1, 2, 3, 4, …"),
-        (["--data", "t.csv", "--target", "b", "--task", "regression"], 2, "holds string, not numbers: 'x', 'y', 'z'"),
+        (
+            ["--data", "t.csv", "--target", "b", "--task", "regression"],
+            2,
+            "has string values, not numbers: 'x', 'y', 'z'",
+        ),
         (["--data", "empty.csv", "--target", "churn"], 4, "is empty"),
         (["--data", "header.csv", "--target", "churn"], 4, "has a header but no rows"),
         (["--data", "t.xlsx", "--target", "churn"], 4, "not a table that glue reads"),
@@ -208,6 +212,6 @@ def test_a_failure_on_the_way_leaves_nothing(tmp_path: Path, glue: Glue) -> None
     (tmp_path / "p" / "tests").write_text("a file where a folder must be")
     before = everything(tmp_path)
     done = glue("init", "p", "--data", "t.csv", "--target", "churn", cwd=tmp_path, code=2)
-    assert "tests: is a file, and tests/" in done.stderr
+    assert "tests: is a file, so tests/" in done.stderr
     assert everything(tmp_path) == before
     assert [p.name for p in (tmp_path / "p").iterdir()] == ["tests"]

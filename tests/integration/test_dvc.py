@@ -94,7 +94,7 @@ BROKEN = {  # what was done to a project that ran: what is told, and what to typ
     "dvc.yaml, noise": ("dvc.yaml", b"\xfc\x80\x00", "dvc.yaml: is not YAML", "git checkout dvc.yaml"),
     "a table's": ("data/raw/penguins.csv.dvc", b"- 1\n", "penguins.csv.dvc: ", "dvc add data/raw/penguins.csv"),
     "DVC's config": (".dvc/config", b"\xfc\x80\x00", ".dvc/config: ", "git checkout .dvc/config"),
-    "no .dvc": (".dvc", None, ".dvc is not there", "git checkout .dvc, or: dvc init; glue run"),
+    "no .dvc": (".dvc", None, ".dvc does not exist", "git checkout .dvc, or: dvc init; glue run"),
 }
 
 

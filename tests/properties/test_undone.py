@@ -163,7 +163,7 @@ def test_what_git_ignores_is_refused_before_anything_is_written(
     [
         ("dvc.yaml", "stages:\n  featurize: {cmd: python f.py}\n", "dvc.yaml stages.featurize: glue uses this name"),
         ("dvc.yaml", "stages: [\n", "dvc.yaml: is not YAML"),
-        ("tests", "a file", "tests: is a file, and tests/"),
+        ("tests", "a file", "tests: is a file, so tests/"),
         ("glue.yaml", "glue: 1\nproject: [\n", "glue.yaml:"),
     ],
 )
