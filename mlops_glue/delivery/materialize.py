@@ -1,4 +1,4 @@
-"""materialize: the online store has the latest values of what the champion takes; each view when it has changed."""
+"""materialize: fill the online store with the latest values of the champion's features, for each changed view."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ from mlops_glue.errors import ToolError
 from mlops_glue.records import FeatureList, FeatureView
 
 EVER = datetime(1970, 1, 1, tzinfo=UTC)
-SAMPLE = 20  # entities that are read back
+SAMPLE = 20  # entities to read back
 
 
 def materialize(
     config: Config, root: Path, features: FeatureList, *, force: bool = False
 ) -> tuple[dict[str, str], list[str]]:
-    """Fill the online store with each view that changed since it was filled last; what was done is kept view by view.
+    """Fill the online store with each view that has changed since the last time, and record the progress by view.
 
-    A view is filled from where it was filled to, where the rows before are the same, else from the beginning: rows that
-    come late are not missed.
+    A view is filled from the end of the last time if the rows before it are unchanged, or else from the beginning, so
+    that late rows are not missed.
 
     Returns:
-        The outcome of each view (executed or unchanged), and the files in the project that record what the store holds.
+        The outcome of each view (executed or unchanged), and the files in the project that record the store's content.
 
     Raises:
-        DataError: a feature is not defined as when the model was trained.
-        ToolError: the store cannot be reached, or does not give back what was written.
+        DataError: a feature's definition has changed since the model was trained.
+        ToolError: the store cannot be reached, or does not return the values that were written.
     """
-    with tempfile.TemporaryDirectory() as folder:  # the project's own registry stays as it is where this refuses
+    with tempfile.TemporaryDirectory() as folder:  # a refusal does not change the project's own registry
         scratch = feature_stores.open_repository(config, root, Path(folder))
         feast.check_definitions(scratch, features, feast.transform_hash(config, root))
     repository = feature_stores.open_live(config, root)
-    gone = repository.online_file is not None and not repository.online_file.exists()  # before `apply` makes it
+    gone = repository.online_file is not None and not repository.online_file.exists()  # before `apply` creates it
     repository.apply()
     path = root / layout.MATERIALIZED
     states: dict[str, Any] = files.read_json(path) if path.is_file() else {}
-    # variables by their names: no secret is written
+    # with the names of variables, so that no secret is written
     store_name = f"{config.environment or 'default'} {json.dumps(config.features.online_store, sort_keys=True)}"
     of_store = states.setdefault(store_name, {})
     outcomes = {}
@@ -71,7 +71,7 @@ def materialize(
 
 
 def empty_views(root: Path, repository: Repository, features: FeatureList) -> list[str]:
-    """The views of which the online store has nothing, or nothing younger than the TTL, for a sample of entities."""
+    """Return the views without values in the online store, or only older than the TTL, for a sample of entities."""
     import pyarrow as pa
 
     empty = []
@@ -89,20 +89,20 @@ State = Callable[[datetime], list[int]]
 
 
 def _start(state: State | None, view: FeatureView, before: dict[str, Any], now: datetime) -> datetime | None:
-    """Where to fill from; None where nothing has changed."""
+    """Return the time to fill from; None if nothing has changed."""
     if before.get("definition") != view.definition:
         return EVER
     until = datetime.fromisoformat(before["until"])
     if state is None:
-        return until  # what is no file tells nothing of late rows
+        return until  # late rows can only be detected in files
     then = state(until)
     if then != before.get("rows"):
-        return EVER  # a row of before came late, changed, or went
+        return EVER  # an earlier row was added late, changed or removed
     return until if state(now) != then else None
 
 
 def _state(root: Path, repository: Repository, view: FeatureView) -> State | None:
-    """Number and checksum of a source's rows that happened and were known until a moment; None where it is no file."""
+    """Return a function for the number and checksum of a source's rows known at a time; None if it is not a file."""
     import numpy as np
     import pandas as pd
 
@@ -122,7 +122,7 @@ def _state(root: Path, repository: Repository, view: FeatureView) -> State | Non
 
 
 def _read_back(root: Path, repository: Repository, view: FeatureView, now: datetime) -> str | None:
-    """What the store has for some entities against what a join as of now gives; the first difference as text."""
+    """Compare the store with a join as of now for some entities, and return the first difference as text."""
     import pyarrow as pa
 
     if view.path is None or not view.keys:
@@ -132,9 +132,9 @@ def _read_back(root: Path, repository: Repository, view: FeatureView, now: datet
     keys = source.take(pa.array(tables.evenly_spaced(source.num_rows, SAMPLE)))
     use = [f"{view.name}:{feature}" for feature in view.features]
     times = pa.array([now] * keys.num_rows, pa.timestamp("us", "UTC"))
-    wanted = repository.join(keys.append_column(EVENT_TIMESTAMP, times), use, [view]).table.to_pylist()
+    expected = repository.join(keys.append_column(EVENT_TIMESTAMP, times), use, [view]).table.to_pylist()
     got = repository.read(use, [view], keys.to_pylist(), now)
-    for key, in_source, served in zip(keys.to_pylist(), wanted, got, strict=True):
+    for key, in_source, served in zip(keys.to_pylist(), expected, got, strict=True):
         for feature, kind in view.features.items():
             value, online = in_source[f"{view.name}__{feature}"], served[f"{view.name}__{feature}"]
             if not feature_skew.same(value, online, kind):

@@ -15,14 +15,14 @@ PRODUCER = f"https://github.com/mlops-glue/mlops_glue/tree/v{__version__}"
 
 
 def events(found: Lineage, project: str, repository: str | None) -> list[dict[str, Any]]:
-    """A START and a COMPLETE event for each stage and for the registration.
+    """Return a START and a COMPLETE event for each stage and for the registration.
 
-    Run ids come from the fingerprint and the stage, so the same events sent again are the same.
+    Run ids are derived from the fingerprint and the stage, so repeated events are identical.
 
     Args:
-        found: what is known of the version.
-        project: names the namespace.
-        repository: URL of the git repository; None: the events do not say where the code is.
+        found: the version's lineage.
+        project: the name of the namespace.
+        repository: URL of the git repository; None: the events do not contain the code's location.
     """
     made = found.provenance
     if made is None:

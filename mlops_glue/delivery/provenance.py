@@ -1,4 +1,4 @@
-"""What a version was made of, by whom, on what: recorded once, with its run, when the version is made."""
+"""The provenance of a version: its data, code, environment and user, recorded with its run when it is created."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from mlops_glue.version import __version__
 if TYPE_CHECKING:
     from mlops_glue.adapters.mlflow import Store
 
-FOLDER = "provenance"  # of the run's artifacts
+FOLDER = "provenance"  # in the run's artifacts
 FILE, PATCH = "provenance.json", "code.patch"
 TREE, MAKER = "glue.tree", "glue.made_by"  # tags of the version
 FORMAT = 1
-# beside what the stages read: what says how the project is run and what it is run with. Not DVC's own settings: a
-# rebuild asks the remote that there is now, and a key may stand in them
+# files to record in addition to the inputs of the stages. Not DVC's own settings: a rebuild uses the current remote,
+# and they may contain a key
 SETTINGS = ("dvc.lock", ".dvcignore", "requirements.in", "pyproject.toml")
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_CORETYPE", "PYTHONHASHSEED")
 
@@ -45,16 +45,16 @@ class Data:
     """A raw table.
 
     Attributes:
-        name: of the source in `glue.yaml`.
+        name: the name of the source in `glue.yaml`.
         path: relative to the project.
-        md5: as DVC has it.
-        sha256: of the same file.
-        bytes: how many.
-        rows: how many.
-        columns: the Arrow type of each.
-        first: the earliest time in it, in ISO 8601, UTC; None where no column has the time.
-        last: the latest.
-        query: that gave it: `query`, `url` without secrets, `read` (when, UTC), `rows` and `md5`; None where none did.
+        md5: the hash in DVC.
+        sha256: the SHA-256 of the same file.
+        bytes: the size.
+        rows: the number of rows.
+        columns: the Arrow type of each column.
+        first: the earliest time in it, in ISO 8601, UTC; None without a time column.
+        last: the latest time.
+        query: its query: `query`, `url` without secrets, `read` (time, UTC), `rows` and `md5`; None if it has none.
     """
 
     name: str
@@ -71,20 +71,21 @@ class Data:
 
 @dataclass(frozen=True)
 class Provenance:
-    """What a version was made of.
+    """The provenance of a version.
 
     Attributes:
-        format: of this record.
+        format: the format of this record.
         time: when it was recorded, in ISO 8601, UTC.
-        command: as it was typed, or what ran the Python API.
-        actor: who typed it, and where.
-        code: the commit, the tree of what ran, the files that differ from the commit, and those too big to be kept.
-        environment: Python, platform, packages and which of them compute, the lock file's hash, threads and kernels of
-            the libraries.
-        seed: of the pipeline.
+        command: the command as typed, or the program that called the Python API.
+        actor: the user and the machine.
+        code: the commit, the tree of the code that ran, the files that differ from the commit, and files too big to
+            store.
+        environment: Python, platform, packages and those used for computing, the lock file's hash, threads and kernels
+            of the libraries.
+        seed: the seed of the pipeline.
         data: the raw tables.
-        remote: of DVC, without credentials.
-        refit: the largest difference of a prediction between two fits of the same rows; None where none was seen.
+        remote: DVC's remote, without credentials.
+        refit: the largest difference of a prediction between two fits on the same rows; None if there is none.
     """
 
     format: int
@@ -100,16 +101,16 @@ class Provenance:
 
 
 def collect(config: Config, root: Path, *, dirty: bool, remote: str | None) -> tuple[Provenance, bytes]:
-    """The record of a result that has just been made, and the patch from its commit to the code that ran.
+    """Record a new result, and return the record with the patch from its commit to the code that ran.
 
     Args:
-        config: of the project.
+        config: the config.
         root: the project folder, whose stages have run.
-        dirty: whether something ran that the commit does not have, beside what glue itself writes.
-        remote: of DVC.
+        dirty: whether there are uncommitted changes, except for files that glue writes.
+        remote: DVC's remote.
 
     Raises:
-        ToolError: git fails. Where it is not installed, the code is not recorded.
+        ToolError: git fails. If it is not installed, the code is not recorded.
     """
     code = git_code.snapshot(root, code_paths(config, root)) if git.is_installed() else git_code.UNKNOWN
     known = {
@@ -139,14 +140,14 @@ def collect(config: Config, root: Path, *, dirty: bool, remote: str | None) -> t
 
 
 def write(record: Provenance, patch: bytes, folder: Path) -> list[Path]:
-    """The files of the record, in a folder."""
+    """Write the record's files to a folder, and return their paths."""
     files.write_json(folder / FILE, asdict(record))
     (folder / PATCH).write_bytes(patch)
     return [folder / FILE, folder / PATCH]
 
 
 def read(folder: Path) -> tuple[Provenance, bytes]:
-    """The inverse of `write`.
+    """Read the files that `write` wrote.
 
     Raises:
         DamagedError: the record is not JSON.
@@ -157,7 +158,7 @@ def read(folder: Path) -> tuple[Provenance, bytes]:
 
 
 def of_version(store: Store, model: str, version: int, into: Path) -> tuple[Provenance, bytes] | None:
-    """What `read` gives of a version, by way of a folder of the caller's; None for one that has no record."""
+    """Fetch and read a version's record, using a folder of the caller; None if it has no record."""
     try:
         return read(store.download_artifact(model, version, FOLDER, into))
     except (GlueError, OSError):
@@ -165,13 +166,13 @@ def of_version(store: Store, model: str, version: int, into: Path) -> tuple[Prov
 
 
 def code_paths(config: Config, root: Path) -> list[str]:
-    """The files that decide a result, without the data that DVC keeps: relative to the project."""
+    """Return the files that determine a result, without data in DVC, relative to the project."""
     decide = {path for path in inputs(root) if not (root / f"{path}.dvc").is_file()}
     return sorted({*SETTINGS, config.ci.requirements, *decide})
 
 
 def environment(config: Config, root: Path) -> dict[str, Any]:
-    """What the result was computed with."""
+    """Return the environment that the result was computed in."""
     from threadpoolctl import threadpool_info
 
     lock = root / config.ci.requirements
@@ -186,7 +187,7 @@ def environment(config: Config, root: Path) -> dict[str, Any]:
         "computes": sorted(
             {
                 canonicalize_name(package)
-                for name in fingerprint.packages(config, root)  # of a module or of its package
+                for name in fingerprint.packages(config, root)  # the name of a module or of its package
                 for package in packages_of_modules().get(name, [name])
             }
         ),

@@ -30,17 +30,22 @@ from mlops_glue.secrets import redacted
 from mlops_glue.trusted import RUNS_CODE, Trusted
 from mlops_glue.version import __version__
 
-NEWEST = "glue.newest"  # tag: the time of the latest row that the version was made of
+NEWEST = "glue.newest"  # tag: the time of the latest row in the version's data
 ENVIRONMENT = ("scikit-learn", "numpy", "pandas", "pyarrow", "skops", "onnx", "onnxruntime", "skl2onnx")
 
 
 def publish(
     config: Config, root: Path, store: Store, fingerprint: str, revision: tuple[str | None, bool], *, took_s: float
 ) -> tuple[int, bool]:
-    """The version that holds this result, and whether it is new. Twice the same result gives one version.
+    """Register the result, and return its version and whether it is new. The same result has only one version.
 
-    The revision is the git commit, and whether the result was made of anything else; the run shows `took_s` as its
-    duration.
+    Args:
+        config: the config.
+        root: the project's folder.
+        store: the registry.
+        fingerprint: the fingerprint of the result.
+        revision: the git commit, and whether there were uncommitted changes.
+        took_s: the duration to log for the run.
     """
     name = config.model_name
     store.end_dead_runs(config.project)
@@ -54,12 +59,12 @@ def publish(
     used = _tables(config, root, md5)
     of_data = {table.name: table.md5 for table in used if table.use == "training"}
     tags = _tags(config, root, report, revision, md5) | {KNOWN: str(len(rows.ids))}
-    trial.known(root, tags[BUNDLE_DIGEST])  # it has just scored the holdout
+    trial.known(root, tags[BUNDLE_DIGEST])  # the bundle has just scored the holdout
     record, patch = provenance.collect(config, root, dirty=revision[1], remote=_remote(config, root))
     tags |= {provenance.TREE: record.code["tree"], provenance.MAKER: audit.identity(record.actor)}
     tags |= history.rolled_back_before(store, name, fingerprint)
     trust = trusting.trusted(config, root)
-    # MLflow writes the model anew, and looks its classes up for that
+    # MLflow writes the model again, and must be able to import its classes
     with tempfile.TemporaryDirectory() as folder, trust.importable():
         model = skops.load(root / layout.MODEL, trust.names)
         rows.write(Path(folder) / FILE)
@@ -92,7 +97,7 @@ def publish(
 
 
 def _model_files(root: Path, model: Any, trust: Trusted, code: Path) -> ModelFiles:
-    """What MLflow's logged model is made of; its code is copied into a folder."""
+    """Return the content of MLflow's logged model. Its code is copied into a folder."""
     return ModelFiles(
         estimator=model,
         trusted=[*skops.TRUSTED, *trust.names],
@@ -107,7 +112,7 @@ def _model_files(root: Path, model: Any, trust: Trusted, code: Path) -> ModelFil
 def _tags(
     config: Config, root: Path, report: Evaluation, revision: tuple[str | None, bool], md5: dict[str, str]
 ) -> dict[str, str]:
-    """What the registry keeps of a version: what it was made of, by what, and how it was found."""
+    """Return the tags of a version: its origin, its format and its results."""
     commit, dirty = revision
     parity = files.read_json(root / layout.BUNDLE / "parity.json")
     tags = {
@@ -132,7 +137,7 @@ def _tags(
 
 
 def _newest(config: Config, root: Path) -> str:
-    """The time of the latest row, UTC; empty where the table has none."""
+    """Return the time of the latest row, UTC; empty if the table has no time column."""
     if not config.source.timestamps:
         return ""
     when = tables.read_parquet(root / layout.FEATURES, [layout.TIMESTAMP_COLUMN]).column(0).to_numpy()
@@ -140,7 +145,7 @@ def _newest(config: Config, root: Path) -> str:
 
 
 def _params(config: Config, root: Path, model: Any, report: Evaluation, of_data: dict[str, str]) -> dict[str, Any]:
-    """What may differ between two versions, by the keys of `glue.yaml`: MLflow's page of a comparison shows it."""
+    """Return the settings that may differ between versions, by `glue.yaml` key, for MLflow's comparison page."""
     schema = Schema.from_dict(files.read_json(root / layout.COLUMNS)["schema"])
     limits, decision = config.evaluate.thresholds.items(), report.get("decision", {})
     return {
@@ -161,7 +166,7 @@ def _params(config: Config, root: Path, model: Any, report: Evaluation, of_data:
 
 
 def _tables(config: Config, root: Path, md5: dict[str, str]) -> list[UsedTable]:
-    """The project's tables, and the holdout; of each what the head of its Parquet file says."""
+    """Return the project's tables and the holdout, with the shapes from their Parquet metadata."""
     found = [(name, source.path, path_of(config, name), "training") for name, source in config.data.sources.items()]
     return [
         UsedTable(name, path, use, md5.get(path, ""), *tables.parquet_shape(root / file))
@@ -170,7 +175,7 @@ def _tables(config: Config, root: Path, md5: dict[str, str]) -> list[UsedTable]:
 
 
 def _signed(config: Config, root: Path, record: provenance.Provenance, folder: Path) -> dict[str, list[Path]]:
-    """The signed statement of the bundle, by its folder of the run; nothing where no key is configured."""
+    """Return the signed statement of the bundle, by its artifact folder; empty if no key is configured."""
     if config.registry.sign is None:
         return {}
     from mlops_glue.delivery import signature
@@ -180,27 +185,27 @@ def _signed(config: Config, root: Path, record: provenance.Provenance, folder: P
 
 
 def _remote(config: Config, root: Path) -> str | None:
-    """Where DVC's remote is, without credentials; None where none is configured, or its variable is not set here."""
+    """Return DVC's remote without credentials; None if there is none, or its variable is not set here."""
     with contextlib.suppress(ConfigError):
         url = remote_url(config)
         if url is not None:
-            return redacted(url, url)  # it came from a variable, maybe
+            return redacted(url, url)  # it may come from a variable
     found = dvc.default_remote(root)
     return redacted(found) if found is not None else None
 
 
 def _commit(commit: str | None, dirty: bool) -> str:
     if commit is None:
-        return "no git commit has it"
-    return f"git commit `{commit[:12]}`{' and changes that are not committed' * dirty}"
+        return "no git commit"
+    return f"git commit `{commit[:12]}`{' with uncommitted changes' * dirty}"
 
 
 def needed(model: Path, trust: Trusted | None = None) -> dict[str, str]:
-    """What loads the model, with the versions that are installed: what forms it was kept in need, and what it is of."""
+    """Return the packages that are needed to load the model, with their installed versions."""
     out = {}
     for package in ENVIRONMENT:
         with contextlib.suppress(PackageNotFoundError):
             out[package] = version(package)
     out |= skops.packages(model) | skops.distributions(trust.imports() if trust is not None else ())
-    out.pop("mlops-glue", None)  # of what it needs of glue, its own code is there
+    out.pop("mlops-glue", None)  # the model contains its own copy of the glue code that it needs
     return out
