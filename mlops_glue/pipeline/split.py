@@ -8,6 +8,7 @@ only on the holdout of the last batch, that is, on the latest rows.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,7 +90,9 @@ def _check(config: Config, table: pa.Table, task: str, test: Array, train: Array
     size = f"the holdout has {held} of {table.num_rows:,} rows"
     more = f"split: {{test_size: {config.split.test_size:g}}} in {layout.CONFIG} is its share"
     if held < 2:
-        raise DataError(f"split: {size}: too few to evaluate a model", hint=more)
+        share = math.ceil(200 / table.num_rows) / 100  # of two rows
+        hint = f"glue run --set split.test_size={max(share, config.split.test_size):g}" if share <= 0.5 else "add rows"
+        raise DataError(f"split: {size}: too few to evaluate a model", hint=hint)
     if held < MIN_ROWS:
         log.warning("warning: %s: metrics on so few rows are mostly chance; %s", size, more)
     if task != "regression":

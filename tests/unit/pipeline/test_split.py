@@ -172,7 +172,12 @@ def test_what_a_small_holdout_is_told_with(tmp_path: Path, caplog: pytest.LogCap
     with pytest.raises(DataError) as refused:
         split(project(tmp_path, 10, when=days(10), by="time", test_size=0.1), tmp_path)
     assert refused.value.message == "split: the holdout has 1 of 10 rows: too few to evaluate a model"
-    assert refused.value.hint == "split: {test_size: 0.1} in glue.yaml is its share"
+    assert refused.value.hint == "glue run --set split.test_size=0.2"
+    split(project(tmp_path, 10, when=days(10), by="time", test_size=0.2), tmp_path)
+    caplog.clear()
+    with pytest.raises(DataError, match="too few to evaluate a model") as refused:
+        split(project(tmp_path, 3, when=days(3), by="time", test_size=0.2), tmp_path)
+    assert refused.value.hint == "add rows"
     split(project(tmp_path, 1002, when=days(1002), by="time", test_size=0.0015), tmp_path)
     assert [record.getMessage() for record in caplog.records] == [
         "warning: the holdout has 2 of 1,002 rows: metrics on so few rows are mostly chance; "
