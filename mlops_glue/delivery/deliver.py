@@ -30,13 +30,8 @@ def deliver(
 ) -> record.Delivery:
     """Publish, promote and materialize, and write the result to `delivery.json`.
 
-    Args:
-        config: the config.
-        root: the project's folder.
-        on_stage: called as each stage begins and ends.
-        promote: whether to promote to champion; else the version becomes challenger.
-        trained: whether this run trained the model, with the packages that are installed now.
-        took_s: the duration of the stages.
+    Without `promote`, the version becomes challenger. `trained`: this run trained the model, with the packages that are
+    installed now. `took_s` is the duration of the stages.
     """
     from mlops_glue.adapters.mlflow import BUNDLE_DIGEST
     from mlops_glue.delivery.promote import promote as to_alias

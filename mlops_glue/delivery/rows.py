@@ -80,12 +80,14 @@ def version_rows(store: Store, model: str, version: int) -> Rows | None:
 
 
 def identities(table: pa.Table | Path, columns: list[str] | None = None) -> Array:
-    """A number for each row by what stands in it; of equal rows the second has another one. Shape (rows,), uint64.
+    """Return a number for each row from its content, shape (rows,), uint64. Equal rows get different numbers.
 
-    The rows are those of a table or of a Parquet file, by some columns of it or by all.
+    A row keeps its number if rows are added after it, even if a null in the new rows changes a column from whole
+    numbers to floating-point numbers.
 
-    A row keeps its number where rows are added after it, also where a column of whole numbers becomes one of
-    floating-point numbers by a null in the new rows.
+    Args:
+        table: a table or a Parquet file.
+        columns: the columns to use; None: all.
     """
     import pandas as pd
 

@@ -149,13 +149,7 @@ def _failures(pending: dict[str, list[str]], validation: dict[str, Any] | None) 
 
 
 def refusals(config: configs.Config, root: Path, own: Sequence[str]) -> list[str]:
-    """Return the last run's other reasons to refuse the model, if it ran on the current files.
-
-    Args:
-        config: the config.
-        root: the project's folder.
-        own: reasons that the report already lists.
-    """
+    """Return the last run's reasons to refuse the model, except `own`, if it ran on the current files."""
     delivered = last_delivery(root, config)
     if delivered is None or delivered["champion"] == delivered["version"]:
         return []
@@ -357,11 +351,7 @@ def _stages(base: Lock, head: Lock, pending: dict[str, list[str]]) -> list[dict[
 def render(change: Change, root: Path, marker: str, pages: str | None = None) -> str:
     """Render the report as Markdown, cut to the length that GitHub accepts.
 
-    Args:
-        change: the content of the report.
-        root: the project's folder.
-        marker: identifies this project's comment on the pull request.
-        pages: the URL under which `artifacts/` is served, for plots; None: no plots.
+    `marker` identifies the project's comment; plots are shown from the URL `pages`, where `artifacts/` is served.
     """
     values = {**vars(change), "marker": marker, "pages": pages, "url": _run_url()}
     values["images"] = sorted(p.name for p in (root / layout.PLOTS).glob("*.svg"))[:MOST_IMAGES] if pages else []
