@@ -326,7 +326,7 @@ BAD: dict[str, tuple[Callable[[Path], Path], str, int, str]] = {
         parquet(pa.table({"x": x_of(), "y": pa.array(range(N), pa.duration("s"))})),
         "y",
         4,
-        "--target y: is a length of time",
+        "--target y: is a duration",
     ),
     "target of dates": (
         csv(table().assign(y=[f"2024-01-{1 + at % 28:02}" for at in range(N)])),
@@ -356,7 +356,7 @@ BAD: dict[str, tuple[Callable[[Path], Path], str, int, str]] = {
     "not parquet": (csv(table(), name="t.parquet"), "y", 4, "cannot be read as parquet"),
     "not gzip": (lambda f: csv(table())(f).rename(f / "t.csv.gz"), "y", 4, "t.csv.gz"),
     "broken jsonl": (jsonl('{"x": 1, "y": "a"}\n{"x": \n'), "y", 4, "cannot be read as jsonl"),
-    "another format": (csv(table(), name="t.xlsx"), "y", 4, "one of .csv"),
+    "another format": (csv(table(), name="t.xlsx"), "y", 4, "not a table that glue reads"),
 }
 
 
@@ -437,7 +437,11 @@ MISTAKES: dict[str, tuple[Callable[[Path], None], int, list[str]]] = {
         ["split.tset_size: unknown key (did you mean 'test_size'?)"],
     ),
     "a point in a table's name": (_yaml("    source: t", "    source: t.x"), 2, ["no source 't.x'"]),
-    "a table named as a path": (_yaml("    t:\n", "    ../t:\n"), 2, ["data.sources.../t: a table's name has letters"]),
+    "a table named as a path": (
+        _yaml("    t:\n", "    ../t:\n"),
+        2,
+        ["data.sources.../t: a table name may contain only letters"],
+    ),
     "a wrong type": (_yaml("test_size: 0.2", "test_size: many"), 2, ["split.test_size: ", "'many'"]),
     "several at once": (
         lambda r: (_yaml("test_size", "tset_size")(r), _yaml("seed: 0", "seed: zero")(r))[0],
@@ -448,7 +452,7 @@ MISTAKES: dict[str, tuple[Callable[[Path], None], int, list[str]]] = {
     "both sides of a merge in glue.yaml": (
         _file("glue.yaml", lambda t: MERGE + t),
         2,
-        ["glue.yaml:1 holds both sides"],
+        ["glue.yaml:1 contains both sides"],
     ),
     "both sides of a merge in dvc.yaml": (
         _file("dvc.yaml", lambda t: t + MERGE),
@@ -533,7 +537,7 @@ MISTAKES: dict[str, tuple[Callable[[Path], None], int, list[str]]] = {
             _yaml("task: binary", "task: regression")(r),
         )[0],
         4,
-        ["target 'y' holds string ('yes', 'no'), not numbers", "hint: ", "task: multiclass"],
+        ["target 'y' is string ('yes', 'no'), not numbers", "hint: ", "task: multiclass"],
     ),
     "few rows now": (_data(lambda t: t.head(3)), 1, ["expect_table_row_count_to_be_between"]),
     "a table gone": (lambda r: (r / "data/raw/t.csv").unlink(), 2, ["'data/raw/t.csv' does not exist (run: dvc pull)"]),
@@ -552,7 +556,7 @@ MISTAKES: dict[str, tuple[Callable[[Path], None], int, list[str]]] = {
     "a stage of glue's name": (
         _file("dvc.yaml", lambda t: t.replace(f"glue stage train --format {FORMAT}", "true")),
         2,
-        ["glue's own"],
+        ["glue uses this name for its own stage"],
     ),
 }
 

@@ -160,7 +160,7 @@ REFUSED: dict[str, tuple[Callable[[Path], None], int, str]] = {
     "rows of the very moments of the labels": (
         lambda root: (with_transform(root), edit(root / CONFIG, ("  delay: 1s", "  delay: 0")))[0],
         1,
-        "is not in the online store when it comes",
+        "is not yet in the online store",
     ),
     "times that are none": (customer_rows(lambda t: t.assign(at="soon")), 4, "customers.csv: timestamp at, row 1: "),
     "a time that is not there": (
