@@ -12,6 +12,7 @@ from mlops_glue import files, layout
 from mlops_glue.adapters import git
 from mlops_glue.delivery import known, record
 from mlops_glue.delivery.commit import revision
+from mlops_glue.delivery.condition import Condition
 from mlops_glue.delivery.describe import stays
 from mlops_glue.delivery.fetch import features_in, opened, read_only
 from mlops_glue.errors import DataError, GlueError, Unreachable, UsageError
@@ -57,9 +58,6 @@ def deliver(
         stage.reasons = [stays(verdict.champion) if verdict.refused else alias]
     if promote and alias == "challenger" and not verdict.refused:
         log.info("someone other than its maker must approve v%s: glue promote %s --approve", version, version)
-    conditions = verdict.conditions
-    if not conditions and before is not None and (before["fingerprint"], before["champion"]) == (fingerprint, version):
-        conditions = before.get("conditions", [])  # from its promotion; they were not checked again
     online, kept_in = _online(config, root, store, on_stage, refused=bool(verdict.refused))
     digest = store.tags(model, version).get(BUNDLE_DIGEST)
     delivery: record.Delivery = {
@@ -73,7 +71,7 @@ def deliver(
         "previous": verdict.previous,
         "refused": verdict.refused,
         "comparison": verdict.comparison,
-        "conditions": conditions,
+        "conditions": verdict.conditions or _from_its_promotion(before, fingerprint, version),
         "same_as": same_as(store, model, version, verdict.previous),
         "fresh": evaluation.read(root / layout.EVALUATION).get("fresh"),
         "online": online,
@@ -82,6 +80,13 @@ def deliver(
     }
     record.write(root, delivery)
     return delivery
+
+
+def _from_its_promotion(before: record.Delivery | None, fingerprint: str, version: int) -> list[Condition]:
+    """Return the conditions that were checked when a version became champion; none if another result was delivered."""
+    if before is None or (before["fingerprint"], before["champion"]) != (fingerprint, version):
+        return []
+    return before.get("conditions", [])
 
 
 def _emit_lineage(config: configs.Config, root: Path, store: Store, version: int) -> None:

@@ -50,7 +50,6 @@ DEFAULT = {
     "multiclass": "sklearn.ensemble.HistGradientBoostingClassifier",
     "regression": "sklearn.ensemble.HistGradientBoostingRegressor",
 }
-UPKEEP = (FutureWarning, DeprecationWarning, PendingDeprecationWarning)  # for the estimator's maintainers
 log = logging.getLogger(__name__)
 VERBOSITY = {"verbose", "verbosity", "silent", "logging_level", "verbose_eval"}  # of CatBoost and LightGBM
 
@@ -99,10 +98,7 @@ def train(config: Config, root: Path) -> None:
     except Exception as error:
         estimator = config.train.named or DEFAULT[schema.task]
         raise StageError(f"{estimator}: fit failed: {brief(error)}{project_lines(error, root)}") from error
-    for line in dict.fromkeys(
-        f"{w.category.__name__}: {w.message}" for w in caught if not issubclass(w.category, UPKEEP)
-    ):
-        log.warning("warning: %s", unused_params.one_line(line, model))
+    unused_params.log_warnings(caught, model)
     model = chosen(model)
     path = root / layout.MODEL
     path.parent.mkdir(parents=True, exist_ok=True)

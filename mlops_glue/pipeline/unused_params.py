@@ -8,7 +8,8 @@ from __future__ import annotations
 import inspect
 import logging
 import re
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from mlops_glue.adapters import lightgbm
@@ -17,6 +18,7 @@ from mlops_glue.suggest import suggestion
 
 log = logging.getLogger(__name__)
 Estimator = Any  # of scikit-learn, which has no types
+UPKEEP = (FutureWarning, DeprecationWarning, PendingDeprecationWarning)  # for the estimator's maintainers
 FROM_CPP = re.compile(r"\[[\d:]+\] WARNING: \S+:\d+:\s*")  # the start of XGBoost's warnings
 NOT_USED = re.compile(r'Parameters: \{ (".+") \} are not used')
 
@@ -28,6 +30,13 @@ def warn(model: Estimator) -> None:
             accepted = _accepted(part)
             for name in sorted(set(part.get_params(deep=False)) - accepted - known):
                 log.warning("warning: %s", _worded(part, name, sorted(accepted) + sorted(known)))
+
+
+def log_warnings(caught: Sequence[warnings.WarningMessage], model: Estimator) -> None:
+    """Log each warning of a fit once, except those that only concern the estimator's maintainers."""
+    texts = (f"{w.category.__name__}: {w.message}" for w in caught if not issubclass(w.category, UPKEEP))
+    for text in dict.fromkeys(texts):
+        log.warning("warning: %s", one_line(text, model))
 
 
 def one_line(warning: str, model: Estimator) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,11 +24,10 @@ from mlops_glue.pipeline.fingerprint import fingerprint
 from mlops_glue.records import FeatureList
 from mlops_glue.report import facts
 from mlops_glue.report.base import BaseRevision, Lock, changes, outputs
+from mlops_glue.report.comment import as_text, shortened
 from mlops_glue.report.same_rows import same_rows
 from mlops_glue.schema import Schema
 
-MOST = 65_000  # characters that GitHub accepts in a comment
-LONGEST = 240  # characters of a text from data or config
 MOST_FAILED = 20  # expectations listed
 MOST_IMAGES = 6
 UNTIL = stages.NAMES[: stages.NAMES.index("evaluate") + 1]
@@ -372,20 +370,3 @@ def _run_url() -> str | None:
     names = ("GITHUB_SERVER_URL", "GITHUB_REPOSITORY", "GITHUB_RUN_ID")
     server, repository, run = (os.environ.get(name) for name in names)
     return f"{server}/{repository}/actions/runs/{run}" if server and repository and run else None
-
-
-def shortened(text: str) -> str:
-    """Cut a text to the length that GitHub accepts, at the end of a line."""
-    if len(text) <= MOST:
-        return text
-    head = text[: MOST - 60].rpartition("\n")[0]
-    close = "\n</details>" if head.count("<details>") > head.count("</details>") else ""
-    return f"{head}\n{close}\n\n… the rest of the report is too long for a comment.\n"
-
-
-def as_text(value: Any) -> str:
-    """Escape a text from data or config for Markdown: no markup, no mentions, no line breaks."""
-    text = " ".join(str(value).split())
-    text = text if len(text) <= LONGEST else text[:LONGEST] + "…"
-    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"([\\`*_{}\[\]()#!|~])", r"\\\1", text).replace("@", "@\u200b").replace("://", ":\u200b//")

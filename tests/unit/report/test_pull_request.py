@@ -11,28 +11,10 @@ from mlops_glue import cli, files, layout, pages
 from mlops_glue.commands import report as command
 from mlops_glue.config import Config
 from mlops_glue.delivery.contract import contract, differences
+from mlops_glue.report.comment import MOST, as_text, shortened
 from mlops_glue.report.facts import Metric
-from mlops_glue.report.pull_request import MOST, as_text, refusals, shortened, worse
+from mlops_glue.report.pull_request import refusals, worse
 from mlops_glue.schema import Schema
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "@everyone",
-        "a|b",
-        "<img src=x onerror=alert(1)>",
-        "[x](https://example.org)",
-        "a\nb",
-        "`${{ secrets.X }}`",
-        "x" * 9999,
-    ],
-)
-def test_text_of_data_is_text(text: str) -> None:
-    said = as_text(text)
-    assert "\n" not in said and "<" not in said and "@e" not in said and "https://" not in said
-    assert not any(said[at] in "|[`" and said[at - 1] != "\\" for at in range(len(said)))
-    assert len(said) < 600
 
 
 def row(value: float | None, low: float, high: float, base: float | None, higher: bool) -> list[Metric]:
