@@ -6,7 +6,7 @@ import csv
 import gzip
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -116,6 +116,15 @@ def column_names(path: Path) -> list[str] | None:
 def read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
     """Read a Parquet file that glue wrote."""
     return pq.read_table(path, columns=columns, use_threads=True)
+
+
+def column_reader(path: Path) -> Callable[[list[str]], pa.Table]:
+    """Return a function that reads some columns of a Parquet file that glue wrote.
+
+    The file's footer, which grows with the number of columns, is parsed only once.
+    """
+    file = pq.ParquetFile(path)
+    return lambda columns: file.read(columns).select(columns)  # for `a`, Arrow also reads `a.b`
 
 
 def parquet_shape(path: Path) -> tuple[int, dict[str, str]]:

@@ -17,7 +17,7 @@ from mlops_glue.pipeline.decision import with_decision
 from mlops_glue.pipeline.evaluation import Evaluation, Importance, Limit, Score, Slice
 from mlops_glue.pipeline.ingest import check_columns
 from mlops_glue.pipeline.outcome import outcome
-from mlops_glue.pipeline.split import training_rows
+from mlops_glue.pipeline.split import training_columns
 from mlops_glue.pipeline.threads import threads_for
 from mlops_glue.pipeline.train import DEFAULT, kind_of, trivial, xy
 from mlops_glue.pipeline.trusting import load_model
@@ -115,10 +115,10 @@ class _Learned:
     """The features of the training rows; each is read on access."""
 
     def __init__(self, config: Config, root: Path) -> None:
-        self._config, self._root = config, root
+        self._read = training_columns(config, root)
 
     def __getitem__(self, name: str) -> Any:
-        return training_rows(self._config, self._root, [name]).column(0)
+        return self._read(name)
 
 
 def _score(metric: metrics.Metric, predicted: Predicted, constant: tuple[Array, Array | None], seed: int) -> Score:

@@ -47,12 +47,13 @@ def featurize(config: Config, root: Path) -> None:
     check_columns(config, {labels.source: row_groups.empty(root / layout.TABLE).column_names}, "features", "train")
     joined = _with_features(config, root) if config.features.use else {}
     path = root / config.rows
-    known = _known(tables.read_parquet(path, [labels.target]).column(0))
+    columns_of = tables.column_reader(path)
+    known = _known(columns_of([labels.target]).column(0))
     if not known.any():
         raise DataError(f"target {labels.target!r} has no values")
 
     def read(*names: str) -> pa.Table:
-        table = tables.read_parquet(path, list(names))
+        table = columns_of(list(names))
         return table if known.all() else table.filter(known)
 
     target = read(labels.target).column(0)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,14 +106,31 @@ def training_rows(config: Config, root: Path, columns: list[str] | None = None) 
 
     A retraining may have left out older rows.
     """
-    table = tables.read_parquet(root / layout.TRAIN, columns)
+    table, learned = tables.read_parquet(root / layout.TRAIN, columns), _learned(config, root)
+    return table if learned is None else table.filter(learned)
+
+
+def training_columns(config: Config, root: Path) -> Callable[[str], pa.ChunkedArray]:
+    """Return a function that reads a column of `training_rows` by name."""
+    columns_of, learned = tables.column_reader(root / layout.TRAIN), _learned(config, root)
+
+    def read(name: str) -> pa.ChunkedArray:
+        column = columns_of([name]).column(0)
+        return column if learned is None else column.filter(learned)
+
+    return read
+
+
+def _learned(config: Config, root: Path) -> Array | None:
+    """Return which rows of the training part the model learned from; None for all of them."""
     bounds = files.read_json(root / layout.LEARNED)["after"] if config.split.fresh_after else []
     if not bounds:
-        return table
+        return None
     when = tables.read_parquet(
         root / layout.TRAIN, [layout.ROW, *([layout.TIMESTAMP_COLUMN] if config.source.timestamps else [])]
     )
-    return table.filter(np.any([_is_after(bound, when) for bound in bounds], axis=0))
+    learned: Array = np.any([_is_after(bound, when) for bound in bounds], axis=0)
+    return learned
 
 
 def folds(

@@ -109,3 +109,14 @@ def test_a_note_of_many_columns_names_a_few(tmp_path: Path, columns: int, end: s
     notes: list[str] = []
     tables.read_or_sample(tmp_path / "t.csv", notes)
     assert len(notes) == 1 and notes[0].endswith(end) and len(notes[0]) < 200
+
+
+def test_columns_are_read_by_their_exact_names(tmp_path: Path) -> None:
+    """Arrow takes a name with a dot for a part of another column, and returns columns in the order of the file."""
+    table = pa.table({"a.b": [1, 2], "a": ["x", None], "": [True, False], "x.y.z": [0.5, 1.5]})
+    tables.write_parquet(tmp_path / "t.parquet", table)
+    read = tables.column_reader(tmp_path / "t.parquet")
+    for names in (["a"], ["a.b"], ["x.y.z", "a"], ["", "a.b"]):
+        assert (
+            read(names).equals(tables.read_parquet(tmp_path / "t.parquet", names)) and read(names).column_names == names
+        )

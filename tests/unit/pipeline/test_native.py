@@ -112,5 +112,5 @@ def test_what_knows_no_categories_is_refused(model: Any, said: str) -> None:
 
 
 def test_it_is_a_form_of_preprocessing() -> None:
-    with pytest.raises(ValueError, match="categories: native is a form of preprocessing"):
+    with pytest.raises(ValueError, match="categories: native needs preprocessing, but preprocess is false"):
         config({"categories": "native", "preprocess": False})
