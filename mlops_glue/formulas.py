@@ -1,4 +1,4 @@
-"""The formulas behind `metrics`: scikit-learn's values. Classes are indices, probabilities are (rows, classes).
+"""The formulas behind `metrics`, with scikit-learn's values. Classes are indices, probabilities are (rows, classes).
 
 Importing this module imports nothing.
 """
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def from_counts(truth: Array, label: Array, share: Callable[[int, int, int], tuple[float, float]]) -> float:
-    """A share of the true positives, false positives and false negatives; 0 where it is 0 of 0."""
+    """Return a share of true positives, false positives and false negatives; 0 if it is 0 of 0."""
     import numpy as np
 
     _, false_positive, false_negative, true_positive = np.bincount(2 * truth + label, minlength=4)
@@ -24,16 +24,16 @@ def from_counts(truth: Array, label: Array, share: Callable[[int, int, int], tup
 
 
 def confusion(truth: Array, label: Array, classes: int) -> Array:
-    """Counts of shape (classes, classes): rows are true, columns predicted."""
+    """Return counts of shape (classes, classes): rows are true classes, columns predicted ones."""
     import numpy as np
 
     return np.bincount(classes * truth + label, minlength=classes**2).reshape(classes, classes)
 
 
 def class_mean(truth: Array, label: Array, share: Callable[[Array, Array, Array], tuple[Array, ...]]) -> float:
-    """The mean over classes of a share of the hits, the true rows and the predicted rows, by a weight of each.
+    """Return the weighted mean over classes of a share of hits, true rows and predicted rows.
 
-    A class of weight 0 is left out: one that is neither true nor predicted, or, for recall, has no true row.
+    A class of weight 0 is left out: it is neither true nor predicted or, for recall, has no true row.
     """
     import numpy as np
 
@@ -45,21 +45,21 @@ def class_mean(truth: Array, label: Array, share: Callable[[Array, Array, Array]
 
 
 def f_beta(truth: Array, label: Array, beta: float) -> float:
-    """Precision and recall in one, recall counting `beta` times as much."""
+    """Return the weighted harmonic mean of precision and recall, in which recall counts `beta` times as much."""
     square = beta**2
     return from_counts(truth, label, lambda tp, fp, fn: ((1 + square) * tp, (1 + square) * tp + fp + square * fn))
 
 
 def matthews(truth: Array, label: Array) -> float:
-    """The correlation of truth and label as classes (Gorodkin 2004); 0 where one of them does not vary."""
+    """Return the correlation of true and predicted classes (Gorodkin 2004); 0 if one of them is constant."""
     counts = confusion(truth, label, 1 + max(truth.max(), label.max())).astype(float)
-    true, said, rows = counts.sum(axis=1), counts.sum(axis=0), counts.sum()
-    spread = ((rows**2 - said @ said) * (rows**2 - true @ true)) ** 0.5
-    return float((counts.trace() * rows - true @ said) / spread) if spread else 0.0
+    true, predicted, rows = counts.sum(axis=1), counts.sum(axis=0), counts.sum()
+    spread = ((rows**2 - predicted @ predicted) * (rows**2 - true @ true)) ** 0.5
+    return float((counts.trace() * rows - true @ predicted) / spread) if spread else 0.0
 
 
 def kappa(truth: Array, label: Array) -> float:
-    """How much more they agree than by chance (Cohen 1960); NaN where both are one class alone."""
+    """Return the agreement beyond chance (Cohen 1960); NaN if both have the same single class."""
     counts = confusion(truth, label, 1 + max(truth.max(), label.max())).astype(float)
     rows = counts.sum()
     chance = counts.sum(axis=1) @ counts.sum(axis=0) / rows**2
@@ -67,7 +67,7 @@ def kappa(truth: Array, label: Array) -> float:
 
 
 def places(truth: Array, probability: Array) -> Array:
-    """How many classes come before the true one, shape (rows,); of equal probabilities the last class comes first."""
+    """Return how many classes rank before the true class, shape (rows,); among ties the last class ranks first."""
     import numpy as np
 
     own = probability[np.arange(len(truth)), truth][:, None]
@@ -77,7 +77,7 @@ def places(truth: Array, probability: Array) -> Array:
 
 
 def ranks(values: Array) -> Array:
-    """Ranks from 1, equal values share their mean."""
+    """Return ranks from 1; equal values share their mean rank."""
     import numpy as np
 
     _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
@@ -85,7 +85,7 @@ def ranks(values: Array) -> Array:
 
 
 def roc_auc(positive: Array, score: Array) -> float:
-    """Area under the ROC curve by ranks (Mann and Whitney 1947), ties count half; NaN where a class is missing."""
+    """Return the area under the ROC curve (Mann and Whitney 1947); ties count half. NaN if a class is missing."""
     positives, negatives = int(positive.sum()), int((~positive).sum())
     if not positives or not negatives:
         return float("nan")
@@ -94,26 +94,26 @@ def roc_auc(positive: Array, score: Array) -> float:
 
 
 def roc_auc_ovr(truth: Array, probability: Array) -> float:
-    """The mean over classes of the area of each against all others; NaN where a class has no row."""
+    """Return the mean over classes of the area of each class against all others; NaN if a class has no row."""
     import numpy as np
 
     if not np.allclose(1, probability.sum(axis=1)):
-        return float("nan")  # scikit-learn refuses what are not probabilities
+        return float("nan")  # scikit-learn refuses values that are not probabilities
     return float(np.mean([roc_auc(truth == k, score) for k, score in enumerate(probability.T)]))
 
 
 def average_precision(truth: Array, score: Array) -> float:
-    """The sum of precisions weighted by the gains in recall, ties taken together; 0 where nothing is positive."""
+    """Return the sum of precisions weighted by the gains in recall, with ties together; 0 without a positive row."""
     import numpy as np
 
     order = np.argsort(-score)
-    last = np.append(np.nonzero(np.diff(score[order]))[0], len(order) - 1)  # of each run of equal scores
+    last = np.append(np.nonzero(np.diff(score[order]))[0], len(order) - 1)  # row of each run of equal scores
     hits = np.cumsum(truth[order])[last]
     return float(np.sum(np.diff(hits, prepend=0) * hits / (last + 1)) / hits[-1]) if hits[-1] else 0.0
 
 
 def log_losses(truth: Array, probability: Array) -> Array:
-    """Clipped by the precision of the probabilities' type."""
+    """Return the log loss of each row, clipped by the precision of the probabilities' type."""
     import numpy as np
 
     if not are_probabilities(probability):
@@ -123,19 +123,19 @@ def log_losses(truth: Array, probability: Array) -> Array:
 
 
 def squares(truth: Array, probability: Array) -> Array:
-    """The squared error of each probability; NaN where one is none."""
+    """Return the squared error of each probability; NaN if any value is not a probability."""
     import numpy as np
 
     return (probability - truth) ** 2 if are_probabilities(probability) else np.full(len(truth), np.nan)
 
 
 def are_probabilities(values: Array) -> bool:
-    """Do all lie between 0 and 1?"""
+    """Are all values between 0 and 1?"""
     return bool(values.min() >= 0 and values.max() <= 1)
 
 
 def r2(truth: Array, predicted: Array) -> float:
-    """The share of the variance that is explained; of a constant 1 where all is right, else 0."""
+    """Return the share of the variance that is explained; for a constant truth, 1 if all are right, else 0."""
     if len(truth) < 2:
         return float("nan")
     left, variance = ((truth - predicted) ** 2).sum(), ((truth - truth.mean()) ** 2).sum()
@@ -143,13 +143,13 @@ def r2(truth: Array, predicted: Array) -> float:
 
 
 def explained(truth: Array, predicted: Array) -> float:
-    """As R², of errors without their mean."""
+    """Return R² of the errors without their mean."""
     left, variance = (truth - predicted).var(), truth.var()
     return float(1 - left / variance) if variance else float(left == 0)
 
 
 def relative(truth: Array, predicted: Array) -> Array:
-    """The error as a share of the truth; of a truth of 0 it is immense, as scikit-learn has it."""
+    """Return the error as a share of the truth; for a truth of 0 it is very large, as in scikit-learn."""
     import numpy as np
 
     losses: Array = abs(truth - predicted) / np.maximum(abs(truth), np.finfo(np.float64).eps)
@@ -157,7 +157,7 @@ def relative(truth: Array, predicted: Array) -> Array:
 
 
 def log_errors(truth: Array, predicted: Array) -> float:
-    """NaN where a value is -1 or less."""
+    """Return the root mean squared logarithmic error; NaN if a value is -1 or less."""
     import numpy as np
 
     if min(truth.min(), predicted.min()) <= -1:
@@ -166,14 +166,14 @@ def log_errors(truth: Array, predicted: Array) -> float:
 
 
 def pinball(truth: Array, predicted: Array, alpha: float) -> Array:
-    """The loss whose least mean is the `alpha` quantile (Koenker and Bassett 1978)."""
+    """Return the loss whose mean is least for the `alpha` quantile (Koenker and Bassett 1978)."""
     import numpy as np
 
     return np.asarray(np.where(truth >= predicted, alpha, alpha - 1) * (truth - predicted))
 
 
 def poisson(truth: Array, predicted: Array) -> Array:
-    """Twice what the likelihood of a count lacks of its best; NaN where a count is below 0, or none is expected."""
+    """Return the Poisson deviance of each row; NaN if a count is below 0 or a prediction is not above 0."""
     import numpy as np
 
     if truth.min() < 0 or predicted.min() <= 0:
@@ -183,7 +183,7 @@ def poisson(truth: Array, predicted: Array) -> Array:
 
 
 def gamma(truth: Array, predicted: Array) -> Array:
-    """The same of an amount; NaN where one is not above 0."""
+    """Return the gamma deviance of each row; NaN if a value is not above 0."""
     import numpy as np
 
     if min(truth.min(), predicted.min()) <= 0:
@@ -192,14 +192,14 @@ def gamma(truth: Array, predicted: Array) -> Array:
 
 
 def median(values: Array) -> float:
-    """The middle value."""
+    """Return the median."""
     import numpy as np
 
     return float(np.median(values))
 
 
 def concordance(truth: Array, predicted: Array) -> float:
-    """Spearman's correlation, moved from -1 … 1 to 0 … 1; NaN for a constant."""
+    """Return Spearman's correlation, scaled from -1 … 1 to 0 … 1; NaN for a constant."""
     import numpy as np
 
     if np.ptp(truth) == 0 or np.ptp(predicted) == 0:

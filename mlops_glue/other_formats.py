@@ -1,4 +1,4 @@
-"""Files that are no table which glue reads: what each is, by its name or by its first bytes, and what to type."""
+"""Recognises files that glue cannot read, by name or by their first bytes, and suggests how to convert them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 
 from mlops_glue.errors import DataError
 
-# by the end of a name; FILE is the file and NEW its name without that end, both as a shell takes them
+# by suffix; FILE is the file and NEW its name without the suffix, both quoted for the shell
 COMMANDS = {
-    ".tsv .tab .txt .psv .dat": "cp FILE NEW.csv",  # any delimiter is found
+    ".tsv .tab .txt .psv .dat": "cp FILE NEW.csv",  # glue detects the delimiter
     ".ndjson .jsonlines": "cp FILE NEW.jsonl",
     ".pq .parq": "cp FILE NEW.parquet",
     ".json": "jq -c '.[]' FILE > NEW.jsonl",
@@ -21,7 +21,7 @@ COMMANDS = {
     ".zst": "unzstd FILE",
     ".zip": "unzip FILE",
 }
-# by the end of a name, what of pandas reads it; and what that needs
+# by suffix: the reader of pandas, and the package that it needs
 PANDAS = {
     ".xlsx .xlsm": ("excel", "pip install openpyxl"),
     ".xls": ("excel", "pip install xlrd"),
@@ -32,9 +32,9 @@ PANDAS = {
     ".sas7bdat .xpt": ("sas", ""),
     ".sav": ("spss", "pip install pyreadstat"),
 }
-QUERY = "select * from TABLE"  # the user puts in which one
+QUERY = "select * from TABLE"  # the user replaces TABLE
 SQLITE = b"SQLite format 3\0"
-# by the first bytes: what it is, and the end that its name should have
+# by the first bytes: the format, and the suffix that the file should have
 MAGIC = {
     b"\x1f\x8b": ("gzip data", ".gz"),
     b"PAR1": ("a Parquet file", ".parquet"),
@@ -44,16 +44,16 @@ MAGIC = {
     b"PK\3\4": ("a zip archive, as .xlsx files are", ".zip"),
     b"ARROW1": ("a Feather file", ".feather"),
     b"\xd0\xcf\x11\xe0": ("an old Excel file", ".xls"),
-    SQLITE: ("a database of SQLite", ".sqlite"),
+    SQLITE: ("a SQLite database", ".sqlite"),
 }
-UTF16 = {b"\0": "UTF-16BE", b"": "UTF-16LE"}  # of what stands before the first letter
+UTF16 = {b"\0": "UTF-16BE", b"": "UTF-16LE"}  # by the byte before the first letter
 
 
 def check_text(path: Path, head: bytes) -> None:
-    """A file of text, of which `head` is the beginning, decompressed, is not of another format under that name.
+    """Check that a text file, whose decompressed beginning is `head`, does not have another format.
 
     Raises:
-        DataError: it is one.
+        DataError: it has.
     """
     found = next(((what, end) for magic, (what, end) in MAGIC.items() if head.startswith(magic)), None)
     if found is not None:
@@ -63,16 +63,16 @@ def check_text(path: Path, head: bytes) -> None:
         after = _of_sqlite(renamed) if end == ".sqlite" else command(renamed)
         raise DataError(f"{path}: is {what}, whatever its name says", hint=" && ".join(filter(None, (hint, after))))
     if re.match(rb"(?i)\s*<(!doctype html|html)\b", head.removeprefix(b"\xef\xbb\xbf")):
-        raise DataError(f"{path}: is a web page, not a table", hint="download the table itself: what came is HTML")
+        raise DataError(f"{path}: is a web page, not a table", hint="download the table itself: the file is HTML")
     start = head[:64]
     if start.count(b"\0") > len(start) // 3 and not start.startswith((b"\xff\xfe", b"\xfe\xff")):
         code, name = UTF16[start[:1] if start[:1] == b"\0" else b""], shlex.quote(str(path))
         new = shlex.quote(str(path.with_name(f"{_stem(path)}_utf8{path.suffix}")))
-        raise DataError(f"{path}: is UTF-16 without its mark", hint=f"iconv -f {code} -t UTF-8 {name} > {new}")
+        raise DataError(f"{path}: is UTF-16 without a byte order mark", hint=f"iconv -f {code} -t UTF-8 {name} > {new}")
 
 
 def not_parquet(path: Path) -> tuple[str, str] | None:
-    """What is wrong with a file that should be Parquet, torn or text, and what to type; None where it is neither."""
+    """Return the problem of a file that should be Parquet, and a hint; None if it is neither truncated nor text."""
     with path.open("rb") as stream:
         head = stream.read(1 << 16)
         stream.seek(max(0, path.stat().st_size - 4))
@@ -87,7 +87,7 @@ def not_parquet(path: Path) -> tuple[str, str] | None:
 
 
 def not_compressed(path: Path) -> str | None:
-    """What to type where a file is no gzip data, as its name says; None: it is."""
+    """Return a command that renames a file whose name says gzip but whose content is not; None if it is gzip."""
     with path.open("rb") as stream:
         if stream.read(2) == b"\x1f\x8b":
             return None
@@ -95,12 +95,12 @@ def not_compressed(path: Path) -> str | None:
 
 
 def _stem(path: Path) -> str:
-    """The name without the end that says what it holds."""
+    """Return the name without the suffix of its format."""
     return re.sub(r"(?i)(\.csv\.gz|\.[^.]+)$", "", path.name)
 
 
 def command(path: Path) -> str | None:
-    """What to type that makes a table which glue reads of a file, by its name; None where nothing is known."""
+    """Return a command that converts a file to a table that glue reads, by its name; None if no command is known."""
     name = path.name.lower()
     file = shlex.quote(str(path))
     for ends, command in COMMANDS.items():
@@ -119,13 +119,13 @@ def command(path: Path) -> str | None:
 
 
 def one_file(folder: Path) -> str:
-    """What makes one Parquet file of a folder of them, with the columns that its folders name."""
+    """Return a command that merges a folder of Parquet files into a file, with the columns in its folder names."""
     text, new = json.dumps(str(folder)), json.dumps(f"{str(folder).rstrip('/')}.parquet")
     return f"python -c {shlex.quote(f'import pandas; pandas.read_parquet({text}).to_parquet({new})')}"
 
 
 def sqlite_command(path: Path) -> str | None:
-    """What makes a Parquet file of a table in a database of SQLite, which DuckDB does not read; None: it is none."""
+    """Return a command that exports a table of a SQLite database, which DuckDB cannot read; None for other files."""
     if not path.is_file():
         return None
     with path.open("rb") as stream:

@@ -1,4 +1,4 @@
-"""How much better one model is than another on the same rows, and how sure that is."""
+"""Compares two models on the same rows: the gain of one over the other, and its uncertainty."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ Outcome = tuple[Array, Array, Any]  # truth, label and probability, as `metrics`
 SAMPLES = 1000
 MAX_ROWS = 5000
 POWER_Z = 0.8416  # quantile of the normal distribution at 80 %
-TOO_SMALL = 0.02  # a holdout that would not show a loss of this much is too small; of metrics from 0 to 1, best at 1
+TOO_SMALL = 0.02  # a holdout that cannot show a loss of this size is too small; for metrics from 0 to 1, best at 1
 MAX_SLICES = 50  # values of a column
-SLICE_ROWS, SLICE_CLASS_ROWS = 50, 10  # rows of a slice that is judged, and of each class of a binary target in it
-SLICE_SAMPLES = 200  # of the bootstrap of a slice: its spread is known to 5 %
+SLICE_ROWS, SLICE_CLASS_ROWS = 50, 10  # fewest rows of a judged slice, and of each class of a binary target in it
+SLICE_SAMPLES = 200  # of the bootstrap of a slice, which give its standard error to within 5 %
 
 
 @dataclass(frozen=True)
 class Difference:
-    """What a model gains on another, in units of the metric; a positive value is better whichever way the metric runs.
+    """The gain of a model over another in units of the metric. Positive is better, whether the metric is high or low.
 
     Attributes:
-        value: of the difference on these rows; NaN where the metric is not defined on them.
+        value: the difference on these rows; NaN if the metric is not defined on them.
         se: its standard error.
-        low: of the two-sided interval at `level`.
-        high: of the interval.
-        level: 0.9, as a rule.
-        rows: how many there are.
-        method: how the standard error was found.
+        low: the lower end of the two-sided interval at `level`.
+        high: the upper end of the interval.
+        level: the confidence level, usually 0.9.
+        rows: the number of rows.
+        method: how the standard error was computed.
     """
 
     value: float
@@ -47,26 +47,27 @@ class Difference:
 
     @property
     def noticeable(self) -> float:
-        """The smallest loss that these rows show in four of five trials."""
+        """The smallest loss that these rows would show with a probability of 80 %."""
         quantile = (self.value - self.low) / self.se if self.se else 0.0
         return self.se * (quantile + POWER_Z)
 
 
 class SliceGain(TypedDict):
-    """What a model gains on another on the rows with one value of a column."""
+    """The gain of a model over another on the rows with one value of a column."""
 
     column: str
     value: str | None
     rows: int
     gain: float
-    low: float  # of an interval that is wide enough for as many slices as are judged
+    low: float  # of an interval that is widened for the number of judged slices
     high: float
 
 
 def groups(values: Array) -> Iterator[tuple[str | None, Array, int]]:
-    """The rows of each value (a text, empty for null), in the order of the values; of many those with the most rows.
+    """Yield each value (a text, empty for null) in order; if there are many, only the values with the most rows.
 
-    Gives the value, the positions of its rows, and how many values there are.
+    Yields:
+        The value, the positions of its rows, and the number of values.
     """
     found, codes, counts = np.unique(values, return_inverse=True, return_counts=True)
     for code in sorted(np.argsort(-counts, kind="stable")[:MAX_SLICES]):
@@ -78,18 +79,18 @@ def difference(
 ) -> Difference:
     """Compare two models on the same rows.
 
-    The area under the ROC curve by DeLong's method (DeLong, DeLong and Clarke-Pearson 1988; by ranks as Sun and Xu
-    2014); a metric that is a mean over rows by the t interval of the rows' differences; every other one by 1,000
-    bootstrap samples of the same rows for both, of at most 5,000 rows (the m-out-of-n bootstrap of Bickel, Götze and
-    van Zwet 1997).
+    For the area under the ROC curve, DeLong's method is used (DeLong, DeLong and Clarke-Pearson 1988; by ranks, Sun and
+    Xu 2014). For a metric that is a mean over rows, it is the t interval of the rows' differences. For any other metric
+    it is 1,000 bootstrap samples, with the same rows for both models, of at most 5,000 rows (the m-out-of-n bootstrap
+    of Bickel, Götze and van Zwet 1997).
 
     Args:
-        metric: what is compared.
-        mine: what the first model makes of the rows.
-        theirs: what the second makes of them.
-        seed: of the bootstrap.
-        level: of the interval.
-        samples: of the bootstrap.
+        metric: the metric to compare.
+        mine: the first model's outcome.
+        theirs: the second model's outcome.
+        seed: the seed of the bootstrap.
+        level: the level of the interval.
+        samples: the number of bootstrap samples.
     """
     from scipy.special import ndtri, stdtrit  # scipy.stats takes half a second to import
 
@@ -112,7 +113,7 @@ def difference(
 
 
 def _delong_se(positive: Array, mine: Array, theirs: Array) -> float:
-    """The standard error of the difference of two areas under the ROC curve on the same rows."""
+    """Return the standard error of the difference of two areas under the ROC curve on the same rows."""
     components = []
     for score in (mine, theirs):
         place, hits, misses = ranks(score), ranks(score[positive]), ranks(score[~positive])
@@ -137,12 +138,12 @@ def _bootstrap_se(metric: Metric, mine: Outcome, theirs: Outcome, seed: int, sam
 
 
 def finding(gain: Difference, slack: float) -> str:
-    """What the rows show: `better`, `worse` or `no difference shown`; what cannot be measured counts as worse.
+    """Return `better`, `worse` or `no difference shown`; a gain that cannot be measured counts as worse.
 
     Args:
-        gain: of the candidate.
-        slack: a loss up to this much is none, in units of the metric: a significance test on many rows would otherwise
-            refuse what nobody would notice.
+        gain: the candidate's.
+        slack: the loss, in units of the metric, that does not count: on many rows, a significance test would otherwise
+            refuse a candidate for a loss that nobody would notice.
     """
     if np.isnan(gain.value) or gain.high < -slack:
         return "worse"
@@ -158,19 +159,19 @@ def by_slice(
     seed: int,
     level: float = 0.9,
 ) -> list[SliceGain]:
-    """Two models on the rows of each slice that has enough of them.
+    """Compare two models on the rows of each slice that has enough rows.
 
-    The intervals are Bonferroni's: of k slices each has the level 1 - (1 - level) / k, so that luck makes one of all of
-    them lie below a loss of nothing as seldom as it does with the whole holdout.
+    The intervals use Bonferroni's correction: with k slices, each has the level 1 - (1 - level) / k. The probability
+    that chance alone makes any slice look worse is then that of the whole holdout.
 
     Args:
         task: binary, multiclass or regression.
-        metric: what is compared.
-        values: of each slice column, as `groups` takes them.
-        mine: what the first model makes of the rows.
-        theirs: what the second makes of them.
-        seed: of the bootstrap.
-        level: of the interval of the whole holdout.
+        metric: the metric to compare.
+        values: the values of each slice column, as for `groups`.
+        mine: the first model's outcome.
+        theirs: the second model's outcome.
+        seed: the seed of the bootstrap.
+        level: the level of the interval on the whole holdout.
     """
     enough = [
         (column, value, at)
@@ -191,6 +192,6 @@ def by_slice(
 
 
 def is_too_small(task: str, metric: Metric, noticeable: float) -> bool:
-    """Would the holdout miss a loss that matters? Asked of metrics from 0 to 1 alone, as others have no such unit."""
+    """Would the holdout miss a loss that matters? Only for metrics from 0 to 1: others have no common scale."""
     is_share = task != "regression" and metric.higher_is_better and not metric.whole
     return is_share and noticeable > TOO_SMALL

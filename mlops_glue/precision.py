@@ -1,6 +1,7 @@
-"""float32, in which the model takes numbers: does it keep the values of a column distinct?
+"""Checks whether float32, the type of a model's numbers, keeps the values of a column distinct.
 
-Its 24 bits do not hold codes of 13 digits or milliseconds since 1970. The difference from the smallest value may fit.
+Its 24 bits cannot represent codes of 13 digits or milliseconds since 1970, but differences from the smallest value may
+fit.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import pyarrow as pa
 
-MAX_LOST_SHARE = 0.01  # of the distinct values; below, a rounded number is still that number
-MAX_LOST_FRACTIONS = 0.1  # the same for fractions, which often differ in digits that mean nothing
+MAX_LOST_SHARE = 0.01  # of the distinct values; fewer lost values are harmless rounding
+MAX_LOST_FRACTIONS = 0.1  # the same for fractions, which often differ in meaningless digits
 FLOAT32_INTEGERS = 1 << 24
 MAX_FRACTIONS = 100_000  # examined
 
@@ -24,28 +25,28 @@ MAX_FRACTIONS = 100_000  # examined
 class Float32Fit:
     """How well float32 keeps the numbers of a column distinct."""
 
-    base: float = 0.0  # what is subtracted first, so that it does; 0 where that is not needed, or does not help
-    lost: float = 0.0  # the share of the distinct values that become equal to another one nevertheless
-    twins: tuple[str, str] | None = None  # two of them, as text; None where there are none, or it is mere rounding
+    base: float = 0.0  # subtracted first, to keep values distinct; 0 if that is not needed or does not help
+    lost: float = 0.0  # the share of the distinct values that nevertheless become equal to another value
+    twins: tuple[str, str] | None = None  # two such values as text; None if there are none, or only rounding
 
     @property
     def is_good(self) -> bool:
-        """Do nearly all of them stay distinct?"""
+        """Do nearly all values stay distinct?"""
         return self.lost <= MAX_LOST_SHARE
 
 
 def as_float32(numbers: NDArray[np.float64], base: float | NDArray[np.float64]) -> NDArray[np.float32]:
-    """Differences of float64 numbers from a base, as the model takes them."""
+    """Return the differences of float64 numbers from a base, as the model's inputs."""
     with np.errstate(over="ignore", invalid="ignore"):
         out = np.asarray(numbers - base).astype(np.float32)
-    out[~np.isfinite(out)] = np.nan  # infinite counts as unknown, in training too
+    out[~np.isfinite(out)] = np.nan  # infinity counts as null, in training too
     return out
 
 
 def float32_fit(values: pa.ChunkedArray, numbers: NDArray[np.number] | None = None) -> Float32Fit:
-    """How float32 changes the numbers of a column; they are given as `numbers` where the values are text.
+    """Return how float32 changes the numbers of a column; if its values are text, `numbers` has their numbers.
 
-    Only a sample of fractions is examined, because with them it is about rounding.
+    Only a sample of fractions is examined, because they are only rounded.
     """
     import pyarrow as pa
 

@@ -1,4 +1,4 @@
-"""A user's table that is gone over several times, in memory that grows with one of its columns at most."""
+"""Reads a user's table several times, in memory for at most one of its columns."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ import pyarrow.parquet as pq
 from mlops_glue.reading import Reading
 from mlops_glue.streaming import batches, parquet_schema, suffix
 
-SPOOL_BYTES = 256 << 20  # of a text file that are held in memory; beyond, its pieces are in a temporary file
+SPOOL_BYTES = 256 << 20  # of a text file that are kept in memory; a larger file is kept in a temporary file
 
 
 class RawTable:
-    """A table as its file, or its folder of Parquet files, has it: text is text.
+    """The unconverted content of a table file or a folder of Parquet files: text stays text.
 
-    A CSV or JSON Lines file is read once. What is more than `SPOOL_BYTES` of it goes to a temporary file without a
-    name, which is gone with the process.
+    A CSV or JSON Lines file is read once. If it is larger than `SPOOL_BYTES`, it goes to an unnamed temporary file,
+    which disappears with the process.
     """
 
     def __init__(self, path: Path, spool: Path) -> None:
-        """Open it; `spool` is the folder for a temporary file.
+        """Open the table; `spool` is the folder for a temporary file.
 
         Raises:
-            DataError: as `streaming.batches`.
+            DataError: as in `streaming.batches`.
         """
         self.path, self.infer = path, suffix(path).startswith(".csv")
         self._held: list[pa.Table] | None = None
@@ -38,7 +38,7 @@ class RawTable:
             self._spool(spool)
 
     def pieces(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-        """The rows in order, as they are written; `columns` of them, by default all."""
+        """Yield the rows in order, unconverted, with all columns or some."""
         if self._held is not None:
             yield from (piece if columns is None else piece.select(columns) for piece in self._held)
         elif self._file is not None:
@@ -56,11 +56,11 @@ class RawTable:
                     )
 
     def column(self, name: str) -> pa.ChunkedArray:
-        """A whole column."""
+        """Return a complete column."""
         return pa.concat_tables(self.pieces([name])).column(0)
 
     def read(self, keys: Sequence[str] = ()) -> tuple[Reading, Iterator[pa.Table]]:
-        """How its text is read, and its rows read so; `keys` are columns that identify what a row is about."""
+        """Return how text is read, and the rows read in this way; `keys` are columns that identify entities."""
         if self._held is None:
             reading = Reading.of(self.schema, self.column, infer=self.infer, keys=keys)
             return reading, map(reading.apply, self.pieces())
@@ -69,7 +69,7 @@ class RawTable:
         return reading, iter([pa.table(made, schema=reading.schema)])
 
     def close(self) -> None:
-        """Let go of the temporary file."""
+        """Close the temporary file."""
         if self._file is not None:
             self._file.close()
 

@@ -1,4 +1,4 @@
-"""How the text in a table is read: decided once, by whole columns, and then the same for every row."""
+"""Decides once, from complete columns, how the text of a table is read, and reads every row in the same way."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mlops_glue.column_types import decimal_sign, equal_numbers, infer_type, par
 from mlops_glue.parsing import clean_words, is_text, with_nulls
 
 MOST_COLUMNS = 5  # that a note names
-READING_KEY = b"glue.read"  # metadata of a table: how its text was read
+READING_KEY = b"glue.read"  # in a table's metadata: how its text was read
 ReadColumn = Callable[[str], "pa.ChunkedArray"]
 
 
@@ -23,9 +23,9 @@ class Reading:
     """How the text of a table is read.
 
     Attributes:
-        schema: of the table once it is read. Its metadata holds the decimal sign, and by column the words that were
-            read as null and two texts that became one number.
-        types: what each column of text becomes, by name of `column_types.ARROW_TYPES`.
+        schema: the schema of the converted table. Its metadata contains the decimal sign and, by column, the words that
+            were read as null and two texts that became the same number.
+        types: the type of each text column, a key of `column_types.ARROW_TYPES`.
         decimal: the decimal sign.
     """
 
@@ -43,14 +43,14 @@ class Reading:
         keys: Sequence[str] = (),
         made: list[pa.ChunkedArray] | None = None,
     ) -> Reading:
-        """Look at each column of text, one at a time.
+        """Examine the text columns one at a time.
 
         Args:
-            schema: of the table as it is written.
-            read: the column of a name.
-            infer: text may be another type, as in a CSV file.
-            keys: columns that identify what a row is about: there 1 and 1.0 are two values.
-            made: the columns as they are read are added to it.
+            schema: the schema of the unconverted table.
+            read: returns a column by name.
+            infer: whether text may be another type, as in a CSV file.
+            keys: columns that identify entities, in which 1 and 1.0 are different values.
+            made: a list to which the converted columns are appended.
         """
         sign = decimal_sign(_Texts(schema, read))
         types: dict[str, str] = {}
@@ -75,7 +75,7 @@ class Reading:
         return cls(pa.schema(fields, {READING_KEY: about}), types, sign)
 
     def apply(self, table: pa.Table) -> pa.Table:
-        """Rows of the table as they are read, with the columns that are given."""
+        """Convert rows of the table, which may have only some of its columns."""
         columns = [
             parse_column(values, self.decimal, name=self.types[name]) if name in self.types else values
             for name, values in zip(table.column_names, table.columns, strict=True)
@@ -86,7 +86,7 @@ class Reading:
 
 
 class _Texts:
-    """The columns of text, each read when it is its turn."""
+    """The text columns, each of which is read during iteration."""
 
     def __init__(self, schema: pa.Schema, read: ReadColumn) -> None:
         self._schema, self._read = schema, read
@@ -96,13 +96,13 @@ class _Texts:
 
 
 def reading_facts(table: pa.Table) -> dict[str, Any]:
-    """How the text of a table was read: `decimal` sign, `nulls` and `alike` by column."""
+    """Return how the text of a table was read: `decimal` sign, and `nulls` and `alike` by column."""
     found: dict[str, Any] = json.loads((table.schema.metadata or {}).get(READING_KEY, b"{}"))
     return {"decimal": ".", "nulls": {}, "alike": {}, **found}
 
 
 def reading_notes(table: pa.Table, name: str) -> list[str]:
-    """What a user should know about the values of a table that was read."""
+    """Return notes for the user on the values of a converted table."""
     alike = [f"of {column!r} {first} and {second}" for column, (first, second) in reading_facts(table)["alike"].items()]
     more = len(alike) - MOST_COLUMNS
     shown = [*alike[:MOST_COLUMNS], f"and of {more} more column{'s' * (more != 1)}"] if more > 0 else alike

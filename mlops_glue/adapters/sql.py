@@ -288,7 +288,7 @@ def _database(url: str, root: Path, **config: Any) -> Iterator[Any]:
         hint = "the path is relative to the project: duckdb:///labels.db"
         raise DataError(f"duckdb: {path.name}: no such file", hint=hint)
     if name and (command := other_formats.sqlite_command(path)) is not None:
-        raise DataError(f"duckdb: {path.name}: is a database of SQLite, which is not read", hint=command)
+        raise DataError(f"duckdb: {path.name}: is a SQLite database, which glue cannot read", hint=command)
     with tempfile.TemporaryDirectory() as spill:
         # otherwise DuckDB would look up an unknown table name among the Python variables
         config |= {"temp_directory": spill, "python_enable_replacements": False}

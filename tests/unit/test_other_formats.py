@@ -70,8 +70,8 @@ MENDED = {
     ("u.csv", parquet_file()): ("is a Parquet file, whatever its name says", "u.parquet"),
     ("v.csv", zip_file()): ("is a zip archive, as .xlsx files are, whatever its name says", "made of it.csv"),
     ("w.csv", bz2.compress(CSV.encode())): ("is bzip2 data, whatever its name says", "w"),
-    ("x.csv", CSV.encode("utf-16-be")): ("is UTF-16 without its mark", "x_utf8.csv"),
-    ("y.csv", CSV.encode("utf-16-le")): ("is UTF-16 without its mark", "y_utf8.csv"),
+    ("x.csv", CSV.encode("utf-16-be")): ("is UTF-16 without a byte order mark", "x_utf8.csv"),
+    ("y.csv", CSV.encode("utf-16-le")): ("is UTF-16 without a byte order mark", "y_utf8.csv"),
     ("t.csv.gz", CSV.encode()): ("cannot be read as csv.gz: Not a gzipped file", "t.csv"),
     ("t.parquet", CSV.encode()): ("cannot be read as parquet: it is text", "t.csv"),
     ("v.parquet", JSONL.encode()): ("cannot be read as parquet: it is text", "v.jsonl"),
@@ -129,7 +129,7 @@ def test_the_hint_for_a_database_of_sqlite_reads_it(tmp_path: Path, name: str) -
         database.executemany("insert into t values (?, ?)", zip(*ROWS.values(), strict=True))
     with pytest.raises(DataError) as refused:
         tables.read_table(tmp_path / name)
-    with pytest.raises(DataError, match=f"{name}: is a database of SQLite") as asked:
+    with pytest.raises(DataError, match=f"{name}: is a SQLite database") as asked:
         list(sql.rows(f"duckdb:///{name}", "select * from t", tmp_path, 60))
     for hint in [asked.value.hint, refused.value.hint]:  # the file that is no CSV is renamed
         hint = str(hint).replace("TABLE", "t").replace("python", sys.executable)
