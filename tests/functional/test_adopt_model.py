@@ -105,11 +105,11 @@ def test_what_cannot_be_adopted_leaves_nothing(registered: Any, glue: Glue, monk
     file.write_bytes(pickle.dumps(Boom()))
     before = contents(top)
     for words, said in {
-        ("penguins",): "neither NAME/VERSION nor NAME@ALIAS",
-        ("penguins/1", "--target", "species"): "leave out --target and --task",
+        ("penguins",): "must be NAME/VERSION or NAME@ALIAS",
+        ("penguins/1", "--target", "species"): "--model cannot be combined with --target and --task",
         ("penguins/1", "--data", "no.csv"): "no such file",
         ("penguins/1",): "stored as cloudpickle, and loading it runs any code",
-        ("penguins/1", "--task", "binary"): "leave out --target and --task",
+        ("penguins/1", "--task", "binary"): "--model cannot be combined with --target and --task",
     }.items():
         assert said in glue("adopt", "--yes", "--model", *words, cwd=top, code=2).stderr
     elsewhere = ("--registry", f"sqlite:///{top}/no/such.db")

@@ -248,7 +248,7 @@ def test_a_registry_that_does_not_answer(
         assert re.search(r"^p v1, 600 rows: ", said, re.MULTILINE) and "error: " not in said
         database = away.replace("http://", "postgresql://me:canary@") + "/d"
         said = run("monitor", "--current", table, "--no-page", where=database, code=None)
-        assert "its database (postgresql) cannot be reached" in said and "as this machine knows them" in said
+        assert "the database (postgresql) cannot be reached" in said and "known to this machine" in said
         assert re.search(r"^p v1, 600 rows: ", said, re.MULTILINE) and "canary" not in said
         assert answers in run("promote", "1", code=4)
         assert answers in run("predict", table, str(tmp_path / "out.csv"), code=4)

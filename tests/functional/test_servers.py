@@ -157,7 +157,7 @@ def test_the_loop_and_the_same_project_from_git_and_remotes_alone(shop: Shop, gl
     done = json.loads(glue("run", "--env", "prod", "--pull", "--json", cwd=root).stdout)
     assert {one["stage"]: one["outcome"] for one in done["stages"]} == dict.fromkeys(NAMES, "unchanged")
     assert (done["version"], done["champion"], done["new"]) == (2, 2, False)
-    assert "the chain is whole" in glue("audit", "--env", "prod", cwd=root).stdout
+    assert "the chain is intact" in glue("audit", "--env", "prod", cwd=root).stdout
 
 
 @pytest.mark.parametrize("iterations", [(7, 7), pytest.param((5, 6, 7, 7), marks=pytest.mark.long)])

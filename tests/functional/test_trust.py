@@ -135,7 +135,7 @@ def test_each_version_knows_its_code_data_and_maker(history: dict[str, Any], glu
     beside = {one["name"]: one for one in found[2]["conditions"]}
     assert beside["latency"]["value"] > 0 and "champion v1" in beside["latency"]["detail"]
     assert beside["contract"]["holds"] and beside["champion"]["holds"] is not None
-    assert "  conditions hold: " in text
+    assert "  conditions met: " in text
     assert glue("lineage", "--mermaid", cwd=root).stdout.startswith("flowchart LR\n")
     glue("assess", "--output", "../strategy.md", cwd=root)
     page = (root.parent / "strategy.md").read_text()
@@ -263,7 +263,7 @@ def test_what_is_done_by_hand_in_mlflow_is_found(history: dict[str, Any], glue: 
     store = f"sqlite:///{root / 'mlflow.db'}"
     client = mlflow.MlflowClient(store, store)
     whole = glue("audit", cwd=root).stdout
-    assert "champion none -> v1, promote by ada@example.org (evidence " in whole and "the chain is whole" in whole
+    assert "champion none -> v1, promote by ada@example.org (evidence " in whole and "the chain is intact" in whole
     client.set_registered_model_alias("p", "champion", "2")
     said = glue("audit", cwd=root, code=1).stdout
     assert "wrong: alias champion is at v2, but has no entry for it: it was moved outside glue" in said
