@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, cast
 
-from mlops_glue.adapters.mlflow import FINGERPRINT
 from mlops_glue.errors import ToolError, UsageError
 
 if TYPE_CHECKING:
@@ -176,15 +175,22 @@ def promotions(store: Store, name: str, version: int) -> list[Promotion]:
 def note_rolled_back(store: Store, name: str, version: int, when: str) -> None:
     """Mark a version as rolled back, and its result on the model, in case the result is registered again."""
     store.tag(name, version, {ROLLED_BACK: when})
-    if result := store.tags(name, version).get(FINGERPRINT):
+    if result := _result(store, name, version):
         store.set_model_tag(name, f"{ROLLED_BACK}.{result}", f"{when} as v{version}")
 
 
 def forget_rolled_back(store: Store, name: str, version: int) -> None:
     """Remove the rollback mark, because a person has promoted the version again."""
     store.untag(name, version, ROLLED_BACK)
-    if result := store.tags(name, version).get(FINGERPRINT):
+    if result := _result(store, name, version):
         store.remove_model_tag(name, f"{ROLLED_BACK}.{result}")
+
+
+def _result(store: Store, name: str, version: int) -> str | None:
+    """Return the fingerprint of a version's result; None for an imported model."""
+    from mlops_glue.adapters.mlflow import FINGERPRINT  # an unchanged run reads this module, and needs no SQLite
+
+    return store.tags(name, version).get(FINGERPRINT)
 
 
 def rolled_back_before(store: Store, name: str, fingerprint: str) -> dict[str, str]:

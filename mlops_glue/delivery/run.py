@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from mlops_glue import files, layout
 from mlops_glue.delivery import commit, record
 from mlops_glue.delivery.describe import stays
-from mlops_glue.delivery.fetch import usable_uri
 from mlops_glue.errors import ConfigError, GlueError, UsageError, check_interrupted
 from mlops_glue.pipeline import evaluation, session, up_to_date
 from mlops_glue.pipeline.evaluation import Evaluation
@@ -90,7 +89,9 @@ def run(
         _pull(root, env)
     config, text = _configured(root, env, options)
     if options.publish and options.until is None:
-        usable_uri(config)  # that is said now, not after minutes of training
+        from mlops_glue.delivery.fetch import usable_uri
+
+        usable_uri(config)  # before training, not after it
     with session.project_lock(root), session.marked(root), session.recorded(root, on_stage) as recorder:
         queries.read(config, root, recorder, again=options.refresh)
         if config.source.query is not None:  # its columns are known now

@@ -242,7 +242,7 @@ def test_a_folder_that_may_not_be_written(fresh: Path, glue: Glue) -> None:
             path.chmod(0o755 if path.is_dir() else 0o644)
     assert done.returncode == 4, done.stderr
     assert re.search(r"error: (Permission denied|Read-only file system): .*\.glue", done.stderr), done.stderr
-    assert "hint: may you write there?" in done.stderr
+    assert "hint: check the permissions: ls -ld" in done.stderr
 
 
 def test_no_canary_is_told_or_written(stored: Path, glue: Glue, warm: Path, monkeypatch: pytest.MonkeyPatch) -> None:

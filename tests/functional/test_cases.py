@@ -488,7 +488,7 @@ MISTAKES: dict[str, tuple[Callable[[Path], None], int, list[str]]] = {
     "a holdout of one row": (
         _yaml("test_size: 0.2", "test_size: 0.000001"),
         4,
-        ["holdout has 1 of 60", "test_size: 1e-06"],
+        ["holdout has 1 of 60", "hint: glue run --set split.test_size=0.04"],
     ),
     "a function that gives a class": (
         _code("from sklearn.linear_model import LogisticRegression\ndef build():\n    return LogisticRegression\n"),

@@ -238,7 +238,7 @@ def test_stale_files_are_told_and_written_again(tmp_path: Path, glue: Glue) -> N
     glue("ci", cwd=root)
     glue("ci", "--check", cwd=root, code=1)  # the lock file is not there
     (root / "requirements.lock").write_text("")
-    assert "has no mlops-glue[" in glue("ci", "--check", cwd=root, code=1).stderr
+    assert "lacks mlops-glue[" in glue("ci", "--check", cwd=root, code=1).stderr
     lock(root)
     glue("ci", "--check", cwd=root)
     (root / "glue.yaml").write_text((root / "glue.yaml").read_text().replace('"prod"', '"prod", "schedule": null'))
@@ -261,7 +261,7 @@ def test_a_file_of_the_users_is_left_alone(tmp_path: Path, glue: Glue) -> None:
     assert "yours     Makefile" in glue("ci", cwd=root).stdout
     assert "echo mine" in (root / "Makefile").read_text()
     lock(root, "mine==1.0")
-    assert "has no mine>2" in glue("ci", "--check", cwd=root, code=1).stderr
+    assert "lacks mine>2" in glue("ci", "--check", cwd=root, code=1).stderr
     lock(root, "mine==3.0")
     glue("ci", "--check", cwd=root)
 
@@ -282,7 +282,7 @@ def test_the_requirements_follow_the_config(tmp_path: Path, glue: Glue) -> None:
     glue("ci", "--check", cwd=root)
     text = (root / "requirements.lock").read_text()
     (root / "requirements.lock").write_text(text.replace("dvc-s3==", "dvc-s4=="))
-    assert "has no dvc-s3" in glue("ci", "--check", cwd=root, code=1).stderr
+    assert "lacks dvc-s3" in glue("ci", "--check", cwd=root, code=1).stderr
 
 
 def lock(root: Path, *more: str) -> None:

@@ -201,7 +201,7 @@ REFUSED: dict[str, tuple[Callable[[Path], None], int, str]] = {
     "a feature that is the target": (
         target_in_a_feature,
         1,
-        "feature customers:balance is the target 'y' in other words",
+        "feature customers:balance is the target 'y' in disguise",
     ),
 }
 

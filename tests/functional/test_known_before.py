@@ -176,4 +176,4 @@ def test_the_replay_finds_a_row_of_the_very_moment(fraud: Path, tmp_path: Path) 
     )
     rows, _, found = replay(config, root, listed)
     assert rows == 20 and len(found) >= 25, found
-    assert all("is not in the online store when it comes (features: {delay: 1s}" in one for one in found)
+    assert all("is not yet in the online store (features: {delay: 1s}" in one for one in found)

@@ -153,7 +153,7 @@ def test_a_folder_of_the_users_is_not_overwritten(project: Path, packed: Path, g
     assert manifest.read_text() == f"# mine\n{made}".replace("replicas: 2", "replicas: 5")  # but what was edited
     kept = home / "serving" / layout.GENERATED  # of a version that had another number there
     kept.write_text(kept.read_text().replace("replicas: 2", "replicas: 3"))
-    assert "serving/deploy/kubernetes.yml: both sides" in glue("package", "serving", cwd=home, code=1).stderr
+    assert "serving/deploy/kubernetes.yml: contains both sides" in glue("package", "serving", cwd=home, code=1).stderr
     assert "<<<<<<< yours\n" in manifest.read_text()
     assert "contains an unresolved conflict" in glue("package", "serving", cwd=home, code=1).stderr
 

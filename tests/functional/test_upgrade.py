@@ -165,8 +165,8 @@ def test_what_cannot_be_done_changes_nothing(project: Path, glue: Glue, monkeypa
     empty = {**record, "init": {**record["init"], "answers": {"project": {}}}}
     for wrong, said in (
         ("<<<<<<< HEAD\n", "git checkout HEAD -- .glue/generated.json"),
-        (json.dumps(newer), "generated.json is of glue 99.0, and this is glue"),
-        (json.dumps(empty), "generated.json cannot be read: its answers make no files"),
+        (json.dumps(newer), "generated.json was written by glue 99.0, and this is glue"),
+        (json.dumps(empty), "generated.json cannot be read: no files can be rendered from its answers"),
     ):
         (project / layout.GENERATED).write_text(wrong)
         assert said in glue("upgrade", cwd=project, code=2).stderr

@@ -469,7 +469,7 @@ def test_a_registry_of_another_version_of_feast_is_read_or_refused(tmp_path: Pat
     later = Registry.FromString(file.read_bytes())
     later.registry_schema_version = "2"
     file.write_bytes(later.SerializeToString())
-    with pytest.raises(DataError, match="of another version of Feast"):
+    with pytest.raises(DataError, match="from another version of Feast"):
         FeatureStore(config=config(tmp_path)).list_feature_views()
 
 

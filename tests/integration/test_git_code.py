@@ -121,7 +121,7 @@ def test_what_cannot_be_restored_is_said(repository: Path, tmp_path: Path) -> No
     (repository / "sub/a.py").write_text("a = 2\n")
     code = git_code.snapshot(repository, ["sub/a.py"])
     wrong = git_code.Code(code.commit, "0" * 40, code.patch)
-    with pytest.raises(ToolError, match="0000 ran"), git_code.restored(repository, wrong):
+    with pytest.raises(ToolError, match="that ran was tree 0000"), git_code.restored(repository, wrong):
         pass
     with pytest.raises(ToolError, match="was not recorded"), git_code.restored(repository, git_code.UNKNOWN):
         pass

@@ -263,7 +263,7 @@ def test_a_database_that_does_not_answer_is_asked_once() -> None:
     """MLflow would wait for ever, and try ten times."""
     with socket.create_server(("127.0.0.1", 0)) as frozen:
         port = frozen.getsockname()[1]
-        with pytest.raises(Unreachable, match=r"its database .postgresql. cannot be reached"):
+        with pytest.raises(Unreachable, match=r"the database .postgresql. cannot be reached"):
             database.check_answers(f"postgresql+psycopg://me:canary@127.0.0.1:{port}/d", 1)
     with pytest.raises(Unreachable) as caught:
         database.check_answers(f"postgresql+psycopg://me:canary@127.0.0.1:{port}/d", 1)

@@ -210,7 +210,7 @@ def test_fields_are_left_out_or_hashed(project: Path, glue: Glue) -> None:
                 p.read_bytes() for p in (project / ".glue/serve").rglob("*") if p.is_file()
             )
         said = (project / "told.txt").read_text()
-        assert "serve.log.omit: v1 takes no 'yaer' (did you mean 'year'?)" in said and said.count("warning") == 1
+        assert "serve.log.omit: v1 has no field 'yaer' (did you mean 'year'?)" in said and said.count("warning") == 1
         got = pd.read_parquet(project / "kept")
         assert not {"sex", "year"} & set(got.columns)
         first, second, third = got.sort_values("glue_row").island

@@ -294,7 +294,7 @@ def test_it_is_read_once_and_when_asked(project: Path, schema: str, glue: Glue) 
     glue("reproduce", "1", "--level", "bytes", cwd=project)  # of the rows that were read then
     found = json.loads(glue("lineage", "1", "--json", cwd=project).stdout)["provenance"]["data"][0]
     assert found["query"] == about and found["md5"] == about["md5"] and about["query"].startswith("select * from")
-    assert "60 rows read 20" in glue("lineage", "1", cwd=project).stdout
+    assert "60 rows read at 20" in glue("lineage", "1", cwd=project).stdout
 
     done = glue("run", "--refresh", "--until", "ingest", cwd=project)
     assert kept.read_bytes() == before[0]
@@ -305,7 +305,7 @@ def test_it_is_read_once_and_when_asked(project: Path, schema: str, glue: Glue) 
     repro = subprocess.run(["dvc", "repro", "ingest"], cwd=project, capture_output=True, text=True, check=False)
     assert repro.returncode and "does not have the rows of the current data.sources.orders.query" in repro.stderr
     status = glue("status", cwd=project).stdout.splitlines()
-    assert status[0].startswith("query        changed: data/raw/orders.parquet does not hold the rows of")
+    assert status[0].startswith("query        changed: data/raw/orders.parquet does not have the rows of")
     assert status[1].startswith("ingest       changed: data.sources.orders.query")
     told = json.loads(glue("report", "--json", cwd=project).stdout)["pipeline"]
     assert told["stages"][0]["name"] == "query" and {"query", "ingest", "publish"} <= set(told["behind"])

@@ -166,7 +166,7 @@ KEYS: list[tuple[str, pa.Array, list[Any] | None]] = [
 def test_a_key_is_as_it_was_in_training_or_refused(kind: str, given: pa.Array, wanted: list[Any] | None) -> None:
     table = pa.table({"key": given})
     if wanted is None:
-        with pytest.raises(DataError, match="column 'key' holds .*was " + kind):
+        with pytest.raises(DataError, match="column 'key' contains .*was " + kind):
             features.key_as_trained(table, "key", kind)
         return
     assert features.key_as_trained(table, "key", kind).column("key").to_pylist() == wanted

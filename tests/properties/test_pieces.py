@@ -180,7 +180,8 @@ def test_a_transform_that_would_not_fit_is_refused(tmp_path: Path) -> None:
     features = {"use": ["v:x"], "transform": "ours:build"}
     values = {"glue": 1, "project": "p", "data": data, "train": {}, "features": features}
     memory.check_transform(Config.model_validate(values), tmp_path)
-    with pytest.raises(StageError, match=r"ours:build gets whole tables, .* about 0\.1 GiB, and 0\.0 GiB may be used"):
+    refusal = r"ours:build needs whole tables in memory, about 0\.1 GiB, and 0\.0 GiB may be used"
+    with pytest.raises(StageError, match=refusal):
         memory.check_transform(Config.model_validate(values | {"compute": {"memory": "10MiB"}}), tmp_path)
 
 

@@ -22,6 +22,7 @@ import socket
 import subprocess
 import sys
 import traceback
+import warnings
 from collections import OrderedDict
 from pathlib import Path
 from types import SimpleNamespace
@@ -222,7 +223,8 @@ def serve(asked: socket.socket) -> str:
 
 if __name__ == "__main__":
     sys.path.pop(0)  # the folder of the tests
-    ready()
+    with warnings.catch_warnings():  # each program sets filters, which the others never see
+        ready()
     fork_apart()
     make_store(Path(sys.argv[2]))
     gc.freeze()

@@ -61,7 +61,7 @@ def test_every_table_that_cannot_be_read_is_told_and_the_others_are_scored(tmp_p
     (new / "c.parquet").unlink()
     with pytest.raises(DataError) as refused:
         predict.predict(str(new), str(tmp_path / "out"))
-    assert refused.value.message == said[0] and "in quotes" in str(refused.value.hint)
+    assert refused.value.message == said[0] and "quote values" in str(refused.value.hint)
 
 
 def test_of_many_the_first_are_told_and_how_many_there_are(tmp_path: Path) -> None:
