@@ -18,9 +18,9 @@ from mlops_glue.serving.outage import Outage
 from mlops_glue.serving.responses import ApiKeys, Receive, Refused, Scope, encode
 from mlops_glue.serving.settings import Settings
 from mlops_glue.serving.slots import LoadedModel, ModelSlots
-from mlops_glue.suggest import did_you_mean
+from mlops_glue.suggest import suggestion
 
-EXPLAIN = "explain"  # the one parameter of a URL
+EXPLAIN = "explain"  # the only parameter of the URL
 MAX_ID = 128  # characters of a caller's own id
 
 
@@ -73,19 +73,20 @@ class Predictor:
             self.in_flight -= 1
 
     def _asks_why(self, query: bytes) -> bool:
-        """Does the request ask for explanations?
+        """Does the request ask for explanations? Parameters that a proxy or a client adds are ignored.
 
         Raises:
-            Refused: this server gives none, or the request has another parameter, which may be this one misspelt.
+            Refused: this server gives none, or the request has a parameter that looks like `explain` misspelt.
         """
         given = parse_qs(query.decode("latin-1"), keep_blank_values=True)
-        if unknown := [name for name in given if name != EXPLAIN]:
-            raise Refused(400, f"unknown parameter {unknown[0][:80]!r} ({did_you_mean(unknown[0][:80], [EXPLAIN])})")
+        for name in (name[:80] for name in given if name != EXPLAIN):
+            if near := suggestion(name, [EXPLAIN]):
+                raise Refused(400, f"unknown parameter {name!r} ({near})")
         asked = given.get(EXPLAIN, ["false"])[-1].lower()
         if asked not in ("true", "false"):
             raise Refused(400, "explain is true or false")
         if asked == "true" and not self._options.explain:
-            raise Refused(400, "this server explains nothing; serve: {explain: true} in glue.yaml lets it")
+            raise Refused(400, "this server gives no explanations; to allow them: serve: {explain: true} in glue.yaml")
         return asked == "true"
 
     async def _answer_whole(
