@@ -174,7 +174,7 @@ def _windows_encoding(path: Path) -> str:
 
 
 def has_rows(path: Path) -> bool:
-    """Is there anything after the header?"""
+    """Does the file have a row after the header?"""
     return any(row for _, row in itertools.islice(CsvFormat.of(path).rows(path), 1, None))
 
 

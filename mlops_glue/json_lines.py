@@ -83,8 +83,9 @@ def _with_long_integers(table: pa.Table, lines: bytes, names: set[str]) -> pa.Ta
 
 
 def _rows(lines: bytes) -> list[dict[str, Any]]:
-    text, at, rows = lines.decode("utf-8-sig"), 0, []
-    while at < len(text := text.rstrip()):  # as Arrow parts them: U+2028 in a text ends no line
+    """Parse rows and separate them as Arrow does, for which U+2028 in a text does not end a line."""
+    text, at, rows = lines.decode("utf-8-sig").rstrip(), 0, []
+    while at < len(text):
         row, at = JSON.raw_decode(text, BLANK.match(text, at).end())  # type: ignore[union-attr]
         rows.append(row)
     return rows
@@ -93,15 +94,15 @@ def _rows(lines: bytes) -> list[dict[str, Any]]:
 def explain(path: Path) -> tuple[str, str] | None:
     """Describe the first line that is not an object, or has a value of another type than before, with a hint.
 
-    Arrow names no line.
+    Arrow does not report the line.
     """
-    kinds: dict[str, tuple[str, int]] = {}  # of each key, and the line that has shown it
+    kinds: dict[str, tuple[str, int]] = {}  # by key: the kind, and the line where it first occurs
     with path.open("rb") as stream:
         for number, line in enumerate(stream, 1):
             try:
                 row = json.loads(line.decode("utf-8-sig"), object_pairs_hook=_once) if line.strip() else {}
             except _Twice as error:
-                once = _beside(path, "once")
+                once = _sibling(path, "once")
                 return f"line {number}: has the key {error.key!r:.80} twice", f"jq -c . {_quoted(path)} > {once}"
             except (ValueError, RecursionError) as error:
                 return f"line {number}: is not JSON: {first_line(error)}", ONE_OBJECT
@@ -114,7 +115,7 @@ def explain(path: Path) -> tuple[str, str] | None:
                 if kind != KINDS[type(value)]:
                     found = f"line {number}: {key!r:.80} is {KINDS[type(value)]}, and {kind} in line {first}"
                     program = shlex.quote(f".[{json.dumps(key)}] |= (values | tostring)")
-                    return found, f"jq -c {program} {_quoted(path)} > {_beside(path, 'text')}"
+                    return found, f"jq -c {program} {_quoted(path)} > {_sibling(path, 'text')}"
     return None
 
 
@@ -125,7 +126,7 @@ class _Twice(Exception):
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object whose keys differ."""
+    """Build an object, and refuse repeated keys."""
     row = dict(pairs)
     if len(row) < len(pairs):
         names = [name for name, _ in pairs]
@@ -137,5 +138,6 @@ def _quoted(path: Path) -> str:
     return shlex.quote(str(path))
 
 
-def _beside(path: Path, word: str) -> str:
+def _sibling(path: Path, word: str) -> str:
+    """Return a file name next to a path, quoted for the shell."""
     return _quoted(path.with_name(f"{path.stem}_{word}{path.suffix}"))

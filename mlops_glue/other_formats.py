@@ -113,8 +113,7 @@ def command(path: Path) -> str | None:
             script = f"import pandas; pandas.read_{reader}({text}).to_parquet({new})"
             return " && ".join(filter(None, (needs, f"python -c {shlex.quote(script)}")))
     if name.endswith((".db", ".sqlite", ".sqlite3", ".duckdb")):
-        asked = sqlite_command(path)
-        return asked or f"glue init --url duckdb:///{file} --query {shlex.quote(QUERY)} --target COLUMN"
+        return sqlite_command(path) or f"glue init --url duckdb:///{file} --query {shlex.quote(QUERY)} --target COLUMN"
     return None
 
 

@@ -131,7 +131,7 @@ def parquet_files(path: Path) -> list[Path]:
 
 
 def columns_of_folders(path: Path) -> list[str]:
-    """The columns whose values a folder of Parquet files has in names of folders, as in k=1/n=2/; they are not read."""
+    """Return the columns whose values are only in folder names, as in k=1/n=2/; they are not read."""
     if not path.is_dir():
         return []
     parts = [part for file in parquet_files(path) for part in file.relative_to(path).parts[:-1]]

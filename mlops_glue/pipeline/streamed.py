@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,7 +21,6 @@ from mlops_glue.schema import Schema
 if TYPE_CHECKING:
     import pandas as pd
 
-log = logging.getLogger(__name__)
 
 HEAD_ROWS = 1000
 NEEDS = "or use a sample: train: {rows: N}"
@@ -67,8 +65,7 @@ def train(config: Config, root: Path, schema: Schema, build: Callable[..., Estim
             fit(root, schema, model, first, target)
     except Exception as error:
         raise StageError(f"{config.train.named}: fit failed: {brief(error)}") from error
-    for line in dict.fromkeys(str(one.message) for one in caught if unused_params.NOT_USED.search(str(one.message))):
-        log.warning("warning: %s", unused_params.one_line(line, model))
+    unused_params.log_warnings([one for one in caught if unused_params.NOT_USED.search(str(one.message))], model)
     (root / layout.MODEL).parent.mkdir(parents=True, exist_ok=True)
     skops.save(model, root / layout.MODEL, trust.names)
     files.write_json(root / layout.REFIT, {"difference": None})

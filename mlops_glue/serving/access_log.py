@@ -40,8 +40,7 @@ class AccessLog:
 
     def bug(self, request_id: str, error: BaseException) -> None:
         """Log where an exception was raised. Its message may contain values from the request, so it is left out."""
-        places = [f"{f.filename}:{f.lineno} {f.name}" for f in traceback.extract_tb(error.__traceback__)]
-        self.note(request_id=request_id, bug=type(error).__name__, at=places)
+        self.note(request_id=request_id, bug=type(error).__name__, at=places(error))
 
     def flush(self) -> None:
         """Write the collected lines."""
@@ -49,6 +48,11 @@ class AccessLog:
         if lines:
             with contextlib.suppress(OSError):
                 os.write(sys.stderr.fileno(), "".join(line for _, line in sorted(lines)).encode())
+
+
+def places(error: BaseException) -> list[str]:
+    """Return where an exception was raised: file, line and function of each frame."""
+    return [f"{f.filename}:{f.lineno} {f.name}" for f in traceback.extract_tb(error.__traceback__)]
 
 
 def request_line(answered: Answered, *, for_people: bool) -> str:

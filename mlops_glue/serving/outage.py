@@ -1,12 +1,12 @@
-"""Logs that something which requests need is unavailable: once at the start, then a count now and then."""
+"""Logs that a service which requests need is unavailable: immediately, then periodically with a count."""
 
 from __future__ import annotations
 
 import time
-import traceback
+from typing import Any
 
 from mlops_glue.errors import GlueError
-from mlops_glue.serving.access_log import AccessLog
+from mlops_glue.serving.access_log import AccessLog, places
 
 EVERY_S = 10.0  # between two lines
 OPERATIONAL = {"OSError", "TimeoutError", "ConnectionError", "OperationalError", "PoolTimeout"}  # of any library
@@ -22,18 +22,20 @@ class Outage:
         self._last: tuple[str, str, BaseException | None] | None = None
 
     def failed(self, request_id: str, what: str, cause: BaseException | None) -> None:
-        """A request failed. `what` is unavailable; its cause is named without values from the request."""
+        """Record a failed request. `what` is unavailable; the cause is logged without values from the request."""
         self._waiting, self._last = self._waiting + 1, (request_id, what, cause)
         self.report()
 
     def report(self) -> None:
-        """Write the line that is due, if any; called periodically."""
+        """Write a line if one is due; called periodically."""
         if self._last is None or time.monotonic() < self._due:
             return
         request_id, what, cause = self._last
-        about = {"unavailable": what, "because": _named(cause)} if cause is not None else {"unavailable": what}
-        if cause is not None and not _is_operational(cause):  # perhaps a fault of the program: where it was raised
-            about["at"] = "; ".join(f"{f.filename}:{f.lineno}" for f in traceback.extract_tb(cause.__traceback__))
+        about: dict[str, Any] = {"unavailable": what}
+        if cause is not None:
+            about["because"] = _named(cause)
+            if not _is_operational(cause):  # it may be a bug
+                about["at"] = places(cause)
         self._log.note(request_id=request_id, **about, requests=self._waiting)
         self._due, self._waiting, self._last = time.monotonic() + EVERY_S, 0, None
 
@@ -44,7 +46,7 @@ class Outage:
 
 
 def _named(cause: BaseException) -> str:
-    """The message of glue's own errors, which has no value from a request; of any other, its type."""
+    """Return the message of glue's own errors, which contains no value from a request; of any other, its type."""
     return cause.message if isinstance(cause, GlueError) else type(cause).__name__
 
 

@@ -368,13 +368,18 @@ def test_artifacts_that_the_store_has_lost_are_told_and_the_bundle_is_brought_ba
     assert (store.download_bundle("m", 1, tmp_path / "after") / "model").read_text() == "it"
 
 
-def test_a_result_stays_rolled_back_in_the_registry_when_its_version_is_deleted(
-    tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def database_file(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty database in the working directory, where MLflow puts its artifacts, next to an empty bundle `b`."""
     monkeypatch.chdir(tmp_path)
-    shutil.copy(empty_store, tmp_path)
     (tmp_path / "b").mkdir()
-    store = Store(tmp_path, f"sqlite:///{tmp_path / empty_store.name}")
+    return Path(shutil.copy(empty_store, tmp_path))
+
+
+def test_a_result_stays_rolled_back_in_the_registry_when_its_version_is_deleted(
+    tmp_path: Path, database_file: Path
+) -> None:
+    store = Store(tmp_path, f"sqlite:///{database_file}")
     assert history.rolled_back_before(store, "m", "f") == {}  # there is no such model yet
     for _ in range(2):
         store.register("m", experiment="e", fingerprint="f", tags={}, bundle=tmp_path / "b")
@@ -401,17 +406,11 @@ def test_a_folder_is_refused_by_mlflow_itself(tmp_path: Path, monkeypatch: pytes
     FileStore(str(tmp_path))
 
 
-def test_an_alias_is_read_from_the_database_as_mlflow_gives_it(
-    tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    shutil.copy(empty_store, tmp_path)
-    (tmp_path / "b").mkdir()
-    file = tmp_path / empty_store.name
-    store = Store(tmp_path, f"sqlite:///{file}")
+def test_an_alias_is_read_from_the_database_as_mlflow_gives_it(tmp_path: Path, database_file: Path) -> None:
+    store = Store(tmp_path, f"sqlite:///{database_file}")
     store.register("m", experiment="e", fingerprint="f", tags={}, bundle=tmp_path / "b")
-    assert database.alias_in(file, "m", "champion") is None is store.champion("m")
+    assert database.alias_in(database_file, "m", "champion") is None is store.champion("m")
     store.client.set_registered_model_alias("m", "champion", "1")
-    assert database.alias_in(file, "m", "champion") == 1 == store.champion("m")
+    assert database.alias_in(database_file, "m", "champion") == 1 == store.champion("m")
     with pytest.raises(ToolError):
         database.alias_in(tmp_path / "none.db", "m", "champion")

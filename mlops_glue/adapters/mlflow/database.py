@@ -72,10 +72,10 @@ def alias_in(file: Path, model: str, alias: str) -> int | None:
     Raises:
         ToolError: the file is not a database with that table.
     """
-    asked = "select version from registered_model_aliases where name = ? and alias = ?"
+    query = "select version from registered_model_aliases where name = ? and alias = ?"
     try:
         with contextlib.closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as database:
-            found = database.execute(asked, (model, alias)).fetchone()
+            found = database.execute(query, (model, alias)).fetchone()
     except sqlite3.Error as error:
         raise ToolError(f"{file.name}: {first_line(error)}") from error
     return None if found is None else int(found[0])
