@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TextIO
 
+SPINNER = "stage at work"  # the name of its thread
 ERASE = "\r\033[K"
 STYLES = {"good": "32", "bad": "31;1", "caution": "33", "aside": "36", "dim": "2"}
 _spinner: Spinner | None = None
@@ -61,7 +62,7 @@ class Spinner:
         self.head = head
         self.at_start = True  # whether the last printed line has ended
         self.stopped = threading.Event()
-        self.thread = threading.Thread(target=self._draw, name="stage at work", daemon=True)
+        self.thread = threading.Thread(target=self._draw, name=SPINNER, daemon=True)
         streams = [stream for stream in {unwrapped(sys.stdout), unwrapped(sys.stderr)} if stream.isatty()]
         self.replaced: list[tuple[Any, str, Any]] = [(stream, "write", stream.write) for stream in streams]
         for stream in streams:

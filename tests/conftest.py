@@ -176,7 +176,7 @@ def quick_path(warm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def tools() -> None:
-    """The same as `warm.py`, in this process: it, too, forks for Great Expectations, which then is there already."""
+    """The same as `warm.py`, in this process."""
     warm_process.ready()
     gc.freeze()
 

@@ -22,6 +22,7 @@ from mlops_glue.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from mlops_glue import config as configs
+    from mlops_glue.pipeline.second_core import Validator
 
 log = logging.getLogger(__name__)
 Group = Callable[[str], contextlib.AbstractContextManager[object]]
@@ -76,7 +77,7 @@ def run(
     last = up_to_date.load(root, env) if options == Options() else None
     if last is not None:
         return _nothing_changed(root, last, on_stage)
-    from mlops_glue.pipeline import dvc_yaml, queries, stages
+    from mlops_glue.pipeline import dvc_yaml, queries, second_core, stages
 
     if options.until is not None and options.until not in stages.NAMES:
         raise UsageError(f"--until: no stage {options.until!r}", hint=did_you_mean(options.until, list(stages.NAMES)))
@@ -92,11 +93,17 @@ def run(
         from mlops_glue.delivery.fetch import usable_uri
 
         usable_uri(config)  # before training, not after it
-    with session.project_lock(root), session.marked(root), session.recorded(root, on_stage) as recorder:
+    first = not (root / "dvc.lock").exists()  # then validate runs
+    with (
+        session.project_lock(root),
+        session.marked(root),
+        session.recorded(root, on_stage) as recorder,
+        second_core.validator(config, root, at_once=first and not options.subprocess) as validator,
+    ):
         queries.read(config, root, recorder, again=options.refresh)
         if config.source.query is not None:  # its columns are known now
             _check_columns(config, root)
-        snapshots = _reproduce(config, root, options, text, recorder, group)
+        snapshots = _reproduce(config, root, options, text, recorder, group, validator)
         results = list(recorder.ended)
         if options.until is not None or not options.publish:
             evaluated = any(result.stage == "evaluate" for result in results)
@@ -164,7 +171,13 @@ def _check_columns(config: configs.Config, root: Path) -> None:
 
 
 def _reproduce(
-    config: configs.Config, root: Path, options: Options, text: str | None, recorder: Recorder, group: Group
+    config: configs.Config,
+    root: Path,
+    options: Options,
+    text: str | None,
+    recorder: Recorder,
+    group: Group,
+    validator: Validator,
 ) -> Snapshots:
     """Run DVC's reproduce, and return the control files' content before and after it."""
     from mlops_glue import config as configs
@@ -179,7 +192,7 @@ def _reproduce(
             check_interrupted()
 
     remote = configs.remote_url(config) if options.pull or options.push else None
-    in_process = {} if options.subprocess else execute.in_process(config, root)
+    in_process = {} if options.subprocess else validator.replaced(execute.in_process(config, root))
     dvc_yaml.sync(config, root)
     if not config.environment:
         dvc_yaml.name_remote(config, root)

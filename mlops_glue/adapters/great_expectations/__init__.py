@@ -173,8 +173,10 @@ def _evaluated(rows: pd.DataFrame | Path, expectations: list[Any], name: str) ->
 
     suite = gx.ExpectationSuite(name=name, expectations=expectations)
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.ExitStack() as stack:
+        with warnings.catch_warnings(), contextlib.ExitStack() as stack:
             warnings.simplefilter("ignore")
+            stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
+            stack.enter_context(contextlib.redirect_stderr(io.StringIO()))  # some expectations draw a bar regardless
             context = gx.get_context(mode="ephemeral")
             context.variables.progress_bars = {"globally": False}  # type: ignore[assignment]
             if isinstance(rows, Path):
