@@ -85,6 +85,11 @@ class Schema:
     decision: Decision | None = None  # None: the model's own, usually the most probable class
 
     @property
+    def answers(self) -> list[str]:
+        """Return the columns that scoring adds to rows; a model without probabilities adds only the first."""
+        return ["prediction", *(f"probability_{label}" for label in self.labels or [])]
+
+    @property
     def class_order(self) -> list[Any]:
         """Return the classes in the order of the metrics: in a binary task, the positive class is last."""
         return sorted(self.labels or [], key=lambda label: label == self.positive)

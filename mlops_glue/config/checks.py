@@ -258,13 +258,16 @@ def _feast(config: Config, root: Path) -> Iterator[Problem]:
 
 
 def _columns(config: Config) -> Iterator[Problem]:
-    """Yield columns of `features` that cannot be features or are listed twice, and an invalid `train.weight`."""
-    if config.train.weight == config.data.labels.target:
-        yield ("train", "weight"), f"{config.train.weight!r} is the target"
+    """Yield columns of `features` that cannot be features or are listed twice, an invalid target or `train.weight`."""
+    target = config.data.labels.target
+    if target in OWN_COLUMNS:
+        yield ("data", "labels", "target"), f"{target!r} is a name reserved by glue; rename the column"
+    if config.train.weight == target:
+        yield ("train", "weight"), f"{target!r} is the target"
     lists = {kind: getattr(config.features, kind) for kind in KINDS}
     listed_in = dict.fromkeys(config.features.exclude, "exclude")
     for kind, column in ((kind, column) for kind, columns in lists.items() for column in columns):
-        if column == config.data.labels.target:
+        if column == target:
             yield ("features", kind), f"{column!r} is the target"
         elif column == config.train.weight:
             yield ("features", kind), f"{column!r} is train.weight, which cannot be a feature: remove it from this list"

@@ -90,8 +90,9 @@ class DriftMonitor:
         """Add rows. A column that is missing or has another type is recorded in `problems`."""
         self.rows += table.num_rows
         names = set(table.column_names)
-        known = {c.name for c in self.version.schema.columns} | {self.version.schema.target, "prediction"}
-        self.others |= {n for n in names - known if not n.startswith(("glue_", "probability_"))}
+        schema = self.version.schema
+        known = {*(column.name for column in schema.columns), schema.target, *schema.answers}
+        self.others |= {name for name in names - known if not name.startswith("glue_")}
         for column in self._columns:
             if column.name not in names:
                 near = suggestion(column.name, sorted(self.others))

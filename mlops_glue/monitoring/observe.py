@@ -197,17 +197,16 @@ def _performance(
     version, config = rows.version, source.config
     if trained_elsewhere(version):
         return None
-    answers = ["prediction", *(f"probability_{label}" for label in version.schema.labels or [])]
     joined, sample = Joined(None, rows.monitor.rows), RowSample(performance.ESTIMATED_ROWS)
     if known is not None:
         learns = config.monitor.on_alert and config.monitor.retrain.data == "append"  # needs all columns
-        needed = [*answers, "glue_request_id", "glue_row", "glue_time", known.log_column]
+        needed = [*version.schema.answers, "glue_request_id", "glue_row", "glue_time", known.log_column]
         joined = labels.join(known, window.pieces(files, None if learns else needed))
     if joined.table is not None:
         joined = joined.in_words_of(version.schema)
         observed.labelled.append(joined.table)
     if joined.labelled < config.monitor.performance.min_labelled and version.schema.labels is not None:
-        for piece in window.pieces(files, [*answers, "glue_time"]):
+        for piece in window.pieces(files, [*version.schema.answers, "glue_time"]):
             sample.add(piece)
     return performance.of_version(config, source.root, version, joined, sample.table())
 

@@ -169,7 +169,7 @@ def truths(schema: Schema, values: pa.ChunkedArray) -> tuple[Array, Array]:
 
 def usable(schema: Schema, table: pa.Table) -> Array:
     """Return which rows have a valid prediction, of shape (rows,). Some inputs may overflow the model."""
-    names = [name for name in table.column_names if name == "prediction" or name.startswith("probability_")]
+    names = [name for name in schema.answers if name in table.column_names]
     has_answer = np.logical_and.reduce([answered(table.column(name)) for name in names])
     if schema.labels is not None:
         classes = set(schema.labels)

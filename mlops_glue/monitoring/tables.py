@@ -42,7 +42,11 @@ def as_version(path: Path, table: pa.Table) -> tuple[Version, dict[str, str]]:
     Empty and constant columns are useless for a model, but are included here, because they may change.
     """
     names = table.column_names
-    predicted = [name for name in names if name == "prediction" or name.startswith("probability_")]
+    task, labels = "regression", None
+    if "prediction" in names:
+        task = infer_task(table.column("prediction"))
+        labels = None if task == "regression" else sorted(table.column("prediction").unique().drop_null().to_pylist())
+    predicted = [name for name in Schema(task, "", [], labels).answers if name in names]
     profiles = profile(table.drop_columns(predicted))
     when = find_timestamp(profiles)  # differs between any two periods, which is not drift
     clock = [when] if isinstance(when, str) else when or []
@@ -51,10 +55,6 @@ def as_version(path: Path, table: pa.Table) -> tuple[Version, dict[str, str]]:
     columns = [column_of(name, kind, table.column(name), decimal) for name, kind in kinds.items() if kind is not None]
     if not columns:
         raise DataError(f"{path}: no columns left to compare", hint=did_you_mean("", names))
-    task, labels = "regression", None
-    if "prediction" in names:
-        task = infer_task(table.column("prediction"))
-        labels = None if task == "regression" else sorted(table.column("prediction").unique().drop_null().to_pylist())
     schema = Schema(task, "", columns, labels, decimal=decimal)
     reference = Reference.of(table, table, schema, where=str(path))
     reasons = {p.name: p.reason for p in profiles if p.name not in clock and kinds[p.name] is None}

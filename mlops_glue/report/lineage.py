@@ -73,7 +73,7 @@ def _of_prediction(row: dict[str, Any]) -> Iterator[str]:
     yield f"request {row['glue_request_id']}, row {row['glue_row']}, answered {row['glue_time']}"
     yield _line("prediction", str(row["prediction"]))
     for name, value in row.items():
-        if not name.startswith(("glue_", "prediction")):
+        if name != "prediction" and not name.startswith("glue_"):
             yield _line("", f"{name} = {value}")
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mlops_glue.config import Source
 from mlops_glue.dates import timestamps_utc
 from mlops_glue.errors import DataError, UsageError
+from mlops_glue.layout import OWN_COLUMNS
 from mlops_glue.other_formats import one_file
 from mlops_glue.pipeline.featurize import as_target, outputs
 from mlops_glue.pipeline.profile import Profile, find_timestamp, infer_task, profile, unread
@@ -136,6 +137,8 @@ def _check_options(request: Request, rows: pa.Table, file: Path, timestamp: str 
     for column in request.entities:
         if (reason := unread(rows.schema.field(column).type)) is not None:
             raise UsageError(f"--entity {column}: is {reason}")
+    if request.target in OWN_COLUMNS:
+        raise UsageError(f"--target {request.target}: is a name reserved by glue", hint="rename the column")
     for role, columns in (("entity", request.entities), ("timestamp", [when])):
         if request.target in columns:
             raise UsageError(f"--target {request.target}: is also the {role}")

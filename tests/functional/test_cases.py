@@ -320,6 +320,12 @@ BAD: dict[str, tuple[Callable[[Path], Path], str, int, str]] = {
     "no such target": (csv(table()), "price", 2, "--target price: no such column in t.csv"),
     "misspelt target": (csv(table().rename(columns={"y": "churn"})), "chrun", 2, "did you mean 'churn'?"),
     "target in another case": (csv(table().rename(columns={"y": "Churn"})), "churn", 2, "did you mean 'Churn'?"),
+    "target with the name of glue's answer": (
+        csv(table().rename(columns={"y": "prediction"})),
+        "prediction",
+        2,
+        "--target prediction: is a name reserved by glue",
+    ),
     "target of one class": (csv(table().assign(y="a")), "y", 4, "1 distinct value"),
     "target of nulls": (csv(table().assign(y=None)), "y", 4, "0 distinct value"),
     "target of lengths of time": (

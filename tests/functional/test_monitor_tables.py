@@ -21,6 +21,8 @@ def tables(tmp_path: Path) -> Path:
             "at": pd.date_range(f"2025-{name == 'january' or 2:02d}-01", periods=2000, freq="17min"),
             "amount": rng.normal(shift, 1, 2000),
             "kind": rng.choice(["a", "b"], 2000, p=[share, 1 - share]),
+            "probability_of_rain": rng.normal(shift, 1, 2000),  # no answer of a model
+            "probability_yes": rng.uniform(0, share, 2000),
             "prediction": rng.choice(["yes", "no"], 2000, p=[share, 1 - share]),
         }
         pd.DataFrame(made).to_csv(tmp_path / f"{name}.csv", index=False)
@@ -34,7 +36,7 @@ def test_two_tables(tables: Path, glue: Glue) -> None:
     assert "left out 'at': timestamp of the rows" in same.stderr
     told = json.loads(glue(*words, "march.csv", "--json", cwd=tables, code=1).stdout)
     assert (told["drifted"], told["prediction"]["drifted"], sorted(told["left_out"])) == (
-        ["amount", "kind"],
+        ["amount", "kind", "probability_of_rain"],
         True,
         ["at", "id"],
     )

@@ -498,6 +498,7 @@ def test_what_the_log_says_in_the_order_of_the_metrics() -> None:
         ({"prediction": ["a", None, "z", "b"]}, [True, False, False, True]),
         ({"prediction": ["a"] * 4, "probability_a": [1.0, None, float("nan"), 0.0]}, [True, False, False, True]),
         ({"prediction": ["a"] * 4, "probable": [None] * 4, "x_probability_": [None] * 4}, [True] * 4),
+        ({"prediction": ["a"] * 4, "probability_of_rain": [None] * 4}, [True] * 4),  # a feature
     ],
 )
 def test_rows_with_an_answer(columns: Any, wanted: list[bool]) -> None:
