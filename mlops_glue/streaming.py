@@ -85,15 +85,19 @@ def batches(
         rows += piece[0].num_rows
         yield piece
     if rows == 0:
-        raise DataError(f"{path}: {NO_ROWS}")
+        raise DataError(f"{path}: {'has no rows' if kind == '.parquet' else NO_ROWS}")
 
 
 def _check_names(path: Path, names: list[str]) -> None:
-    """Refuse a table with a repeated column name."""
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        count = names.count(repeated[0])
-        raise DataError(f"{path}: column {repeated[0]!r} occurs {count} times", hint="rename one of them")
+    """Refuse a table with a repeated column name; a spreadsheet may export empty columns without a name."""
+    name = min((name for name in names if names.count(name) > 1), default=None)
+    if name is not None:
+        places = [str(at) for at, other in enumerate(names, 1) if other == name]
+        numbers = f"{', '.join(places[:-1])} and {places[-1]}"
+        if name == "":
+            raise DataError(f"{path}: columns {numbers} have no name", hint="name them in the header, or remove them")
+        problem = f"column {name!r} occurs {len(places)} times, as columns {numbers}"
+        raise DataError(f"{path}: {problem}", hint="rename one of them")
 
 
 @contextlib.contextmanager
