@@ -132,3 +132,27 @@ def test_where_a_commit_to_compare_with_is(project: Path, monkeypatch: pytest.Mo
     with pytest.raises(UsageError, match="--base nope: git has no such commit") as caught:
         report_change(base="nope")
     assert "git fetch --unshallow" in str(caught.value.hint)
+
+
+def test_a_lock_is_found_in_a_merge_commit_but_not_in_a_stash(project: Path) -> None:
+    """Two branches changed it: one takes a side, runs, and commits the merge (docs/team.md)."""
+
+    def locked(text: str) -> None:
+        (project / "dvc.lock").write_text(text)
+
+    def head() -> str:
+        return sh(project, "git rev-parse HEAD").strip()
+
+    locked("base\n")
+    sh(project, "git add . && git commit -qm base && git checkout -qb side")
+    locked("side\n")
+    sh(project, "git commit -qam side && git checkout -q -")
+    locked("main\n")
+    sh(project, "git commit -qam main && ! git merge -q side")
+    locked("merged\n")
+    sh(project, "git commit -qam merge")
+    assert git.commit_with(project, "dvc.lock", "merged\n") == head()
+    assert git.commit_with(project, "dvc.lock", "side\n") == sh(project, "git rev-parse side").strip()
+    locked("never committed\n")
+    sh(project, "git -c user.name=A -c user.email=a@b.c stash -q")
+    assert git.commit_with(project, "dvc.lock", "never committed\n") is None

@@ -131,6 +131,23 @@ def test_what_cannot_be_restored_is_said(repository: Path, tmp_path: Path) -> No
     assert "glue-code" not in git(repository, "worktree", "list")
 
 
+def test_the_hint_for_a_commit_that_is_not_here_brings_it(repository: Path, tmp_path: Path) -> None:
+    """From a shallow clone, and from a complete one, after the branch was rewritten or deleted on the remote."""
+    code = git_code.snapshot(repository, ["other.txt"])
+    git(repository, "commit", "-q", "--amend", "-m", "rewritten")
+    for name, depth in {"shallow": ["--depth=1"], "complete": []}.items():
+        git(tmp_path, "clone", "-q", *depth, f"file://{repository}", name)
+        with pytest.raises(ToolError) as caught, git_code.restored(tmp_path / name, code):
+            pass
+        git(tmp_path / name, *str(caught.value.hint).split()[1:])
+        with git_code.restored(tmp_path / name, code):
+            pass
+    git(tmp_path, "init", "-q", "alone")
+    with pytest.raises(ToolError) as caught, git_code.restored(tmp_path / "alone", code):
+        pass
+    assert caught.value.hint == f"git fetch A_CLONE_THAT_HAS_IT {code.commit}"
+
+
 def test_what_another_repository_inside_has_is_left_out_by_name(repository: Path, tmp_path: Path) -> None:
     """A submodule, and a clone that lies there: git refuses or drops their files."""
     git(tmp_path, "clone", "-q", str(repository), "lib")

@@ -140,7 +140,8 @@ def commit_with(root: Path, path: str, text: str) -> str | None:
     if blob is None or blob.returncode:
         return None
     name = blob.stdout.strip()
-    found = (_git(root, "log", "--all", "--reverse", "--format=%H", f"--find-object={name}", "--", path) or "").split()
+    every = ("log", "--exclude=refs/stash", "--all", "-m", "--reverse", "--format=%H")  # -m: also in merge commits
+    found = (_git(root, *every, f"--find-object={name}", "--", path) or "").split()
     return next((commit for commit in found if _git(root, "rev-parse", f"{commit}:./{path}") == name), None)
 
 

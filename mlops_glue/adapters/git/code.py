@@ -108,7 +108,8 @@ def _there(root: Path, commit: str) -> str:
     """
     if run(root, "cat-file", "-e", f"{commit}^{{commit}}").returncode:
         problem = f"commit {commit} is not in this repository"
-        raise ToolError(problem, hint="git fetch --all --tags --unshallow")
+        remote = run(root, "remote").stdout.partition("\n")[0] or "A_CLONE_THAT_HAS_IT"
+        raise ToolError(problem, hint=f"git fetch {remote} {commit}")  # also if no branch of the remote has it any more
     return commit
 
 
