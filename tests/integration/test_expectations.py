@@ -35,6 +35,19 @@ def test_long_keys_with_a_null_are_not_twins(tools: None) -> None:
     assert [one["success"] for one in records] == [True, False]
 
 
+def test_names_that_differ_only_in_case_are_different_columns(tools: None) -> None:
+    frame = pd.DataFrame({"Age": [1.5, 2, 3], "age": ["u", "v", "u"], "AGE": [7.0, 8, 9], "other": [0, 0, 1]})
+    wanted = [
+        {"expect_column_values_to_be_in_set": {"column": "age", "value_set": ["u", "v"]}},
+        {"expect_column_values_to_be_between": {"column": "AGE", "min_value": 7, "max_value": 9}},
+        {"expect_column_mean_to_be_between": {"column": "AGE", "min_value": 8, "max_value": 8}},
+        {"expect_column_pair_values_a_to_be_greater_than_b": {"column_A": "AGE", "column_B": "Age"}},
+        {"expect_compound_columns_to_be_unique": {"column_list": ["age", "other"]}},
+    ]
+    records, _, _ = great_expectations.validate(frame, wanted, "t")
+    assert [record["success"] for record in records] == [True] * 5, records
+
+
 def test_an_editor_completes_the_expectations_that_there_are() -> None:
     from great_expectations.expectations.registry import list_registered_expectation_implementations
 

@@ -7,6 +7,7 @@ import gc
 import io
 import logging
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -188,11 +189,23 @@ def _evaluated(rows: pd.DataFrame | Path, expectations: list[Any], name: str) ->
             else:
                 asset = context.data_sources.add_pandas("glue").add_dataframe_asset(name)
                 definition = asset.add_batch_definition_whole_dataframe("whole")
-                batch = definition.get_batch(batch_parameters={"dataframe": rows})
+                batch = definition.get_batch(batch_parameters={"dataframe": _told_apart(rows)})
             result: dict[str, Any] = batch.validate(suite, result_format="BASIC").to_json_dict()
             return result
     except Exception as error:
         raise ToolError(f"Great Expectations: {type(error).__name__}: {str(error)[:MAX_ERROR]}") from error
+
+
+def _told_apart(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the frame with names that Great Expectations does not confuse: for it, `Age` and `age` are one column."""
+    import pandas as pd
+    from sqlalchemy.sql.elements import quoted_name  # GX's own type of a name that it compares exactly
+
+    folded = Counter(name.casefold() for name in frame.columns)
+    if len(folded) == len(frame.columns):
+        return frame
+    names = [quoted_name(name, True) if folded[name.casefold()] > 1 else name for name in frame.columns]
+    return frame.set_axis(pd.Index(names, dtype=object), axis=1)
 
 
 def _errors(got: dict[str, Any]) -> list[str]:
