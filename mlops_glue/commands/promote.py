@@ -31,7 +31,8 @@ def promote(
     env: str | None = None,
 ) -> int:
     """Move the champion alias if every condition is met, or another alias to any version with an intact bundle."""
-    if force and not reason:
+    reason = _stated(reason)
+    if force and reason is None:
         of = f" {version}" if version is not None else ""
         raise UsageError(
             "--force needs a reason, which is stored in the audit record",
@@ -40,10 +41,11 @@ def promote(
     root, config, store = _opened(env)
     from mlops_glue.delivery import promote as promotion
 
+    promotion.check_alias(alias)
     with project_lock(root):
         chosen = promotion.candidate_version(root, config, store, version, alias)
         if alias != "champion":
-            promotion.set_alias(root, config, store, chosen, alias)
+            promotion.set_alias(root, config, store, chosen, alias, reason)
             if as_json:
                 console.result_json({"model": config.model_name, "version": chosen, "alias": alias})
             else:
@@ -66,7 +68,7 @@ def rollback(to: int | None = None, *, reason: str | None = None, as_json: bool 
     with project_lock(root):
         if to is not None:
             must_exist(config.model_name, to, store.versions(config.model_name))
-        champion, before = promotion.rollback(store, config.model_name, to, reason)
+        champion, before = promotion.rollback(store, config.model_name, to, _stated(reason))
         note_champion(root, config, champion)
         materialized(config, root, store, console.stage)
     if as_json:
@@ -75,6 +77,11 @@ def rollback(to: int | None = None, *, reason: str | None = None, as_json: bool 
         rolled_back = f"; v{before} was rolled back" if before is not None else ""
         console.result(f"{config.model_name} v{champion} is champion{rolled_back}", good="is champion")
     return 0
+
+
+def _stated(reason: str | None) -> str | None:
+    """Return a reason without surrounding blanks; None if it consists only of blanks."""
+    return (reason or "").strip() or None
 
 
 def _opened(env: str | None) -> tuple[Path, configs.Config, Store]:

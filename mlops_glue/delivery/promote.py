@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -196,11 +197,25 @@ def _versions(store: Store, name: str) -> list[int]:
     return versions
 
 
-def set_alias(root: Path, config: Config, store: Store, version: int, alias: str) -> None:
+def check_alias(alias: str) -> None:
+    """Check an alias by MLflow's rules before a move is recorded, and that it is not one of glue's in other letters.
+
+    Raises:
+        UsageError: nothing can have this alias.
+    """
+    meant = alias.lower()
+    if meant in ("champion", CHALLENGER) and alias != meant:
+        raise UsageError(f"--alias {alias}: this alias is written {meant}", hint=f"--alias {meant}")
+    if not re.fullmatch(r"[\w-]{1,255}", alias) or re.fullmatch(r"latest|v\d+", meant):
+        problem = f"--alias {alias!r}: MLflow accepts letters, digits, _ and -, but not `latest`, or v and a number"
+        raise UsageError(problem, hint="--alias challenger, or another name")
+
+
+def set_alias(root: Path, config: Config, store: Store, version: int, alias: str, reason: str | None = None) -> None:
     """Move an alias other than champion to a version, after checking its bundle."""
     with tempfile.TemporaryDirectory() as scratch:
         brought(store, root, config.model_name, version, Path(scratch))  # checks it
-    store.set_alias(config.model_name, alias, version)
+    store.set_alias(config.model_name, alias, version, reason=reason)
 
 
 def rollback(store: Store, name: str, to: int | None = None, reason: str | None = None) -> tuple[int, int | None]:

@@ -23,7 +23,7 @@ from mlops_glue.delivery.complete import with_features
 from mlops_glue.delivery.condition import former, of_comparison, of_fresh, of_parity, refusals
 from mlops_glue.delivery.conditions import becomes_anchor
 from mlops_glue.delivery.history import Verdict, champions, decisions
-from mlops_glue.delivery.promote import Reason, move, promote, rollback
+from mlops_glue.delivery.promote import Reason, check_alias, move, promote, rollback, set_alias
 from mlops_glue.delivery.rows import Rows, identities
 from mlops_glue.errors import DataError, ToolError, UsageError
 from mlops_glue.records import FeatureList, FeatureView
@@ -123,6 +123,7 @@ class Registry:
         self.folder, self.aliases, self.noted = folder, dict[str, int](), list[tuple[int, str, str]]()
         self.of: dict[int, dict[str, str]] = {1: {}, 2: {}, 3: {}}
         self.unsigned: set[int] = set()
+        self.reasons: list[str | None] = []
         self.model_tags: dict[str, str] = {}
         self.lines: list[tuple[int, str]] = []
 
@@ -144,6 +145,7 @@ class Registry:
     def set_alias(self, model: str, alias: str, version: int, *why: Any, **more: Any) -> None:
         assert model == "p"
         self.aliases[alias] = version
+        self.reasons.append(more.get("reason"))
 
     def get_model_tag(self, model: str, key: str) -> str | None:
         return self.model_tags.get(key)
@@ -585,6 +587,39 @@ def test_another_version_is_judged_by_its_own_report_and_on_its_own_holdout(
     found = project.promote(3, by_person=True)
     assert found.refused[0] == "f1 0.1000 misses threshold min 0.2" and (found.comparison is None) == (said is not None)
     assert found.refused[1:] == ([f"holdout: the current holdout is not that of v3 ({said})"] if said else [])
+
+
+@pytest.mark.parametrize("alias", ["", " ", "a b", "ä/b", "latest", "Latest", "v3", "V03", "x" * 256, "a\n"])
+def test_an_alias_that_mlflow_refuses_is_refused_before_a_move_is_recorded(alias: str) -> None:
+    from mlflow.exceptions import MlflowException
+    from mlflow.utils import validation
+
+    if alias != "a\n":  # MLflow accepts it, by mistake
+        with pytest.raises(MlflowException):
+            validation._validate_model_alias_name(alias)
+            validation._validate_model_alias_name_reserved(alias)
+    with pytest.raises(UsageError, match="MLflow accepts letters"):
+        check_alias(alias)
+
+
+def test_an_alias_in_other_letters_is_not_another_alias() -> None:
+    """A registry on MySQL does not distinguish them, so it would move `champion` without a check."""
+    for alias in ("Champion", "CHALLENGER"):
+        with pytest.raises(UsageError) as caught:
+            check_alias(alias)
+        assert caught.value.hint == f"--alias {alias.lower()}"
+    for alias in ("champion", "challenger", "prod", "Prod_2-eu", "größe", "v3a", "latest2"):
+        check_alias(alias)
+
+
+def test_a_reason_of_blanks_is_none_and_the_reason_of_every_alias_is_recorded(project: Project) -> None:
+    from mlops_glue.commands.promote import promote as command
+
+    for blanks in (None, "", " \n"):
+        with pytest.raises(UsageError, match="--force needs a reason"):
+            command(2, force=True, reason=blanks)
+    set_alias(project.root, project.config(), project.store, 2, "prod", "for the pilot")  # type: ignore[arg-type]
+    assert project.store.aliases["prod"] == 2 and project.store.reasons == ["for the pilot"]
 
 
 def test_a_holdout_that_is_not_here_is_another(project: Project) -> None:
