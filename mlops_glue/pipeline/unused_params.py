@@ -25,7 +25,7 @@ NOT_USED = re.compile(r'Parameters: \{ (".+") \} are not used')
 
 def warn(model: Estimator) -> None:
     """Log a warning for each parameter that an unfitted LightGBM in a model does not know."""
-    for part in dict.fromkeys(_parts(model)):
+    for part in {id(part): part for part in _parts(model)}.values():  # CatBoost's estimators have no hash
         if library(part) == "lightgbm" and (known := lightgbm.parameters()):
             accepted = _accepted(part)
             for name in sorted(set(part.get_params(deep=False)) - accepted - known):

@@ -6,6 +6,7 @@ import logging
 import warnings
 from typing import Any
 
+import catboost
 import lightgbm
 import numpy as np
 import pytest
@@ -49,6 +50,7 @@ def test_what_lightgbm_ignores_is_told(model: Any, caplog: pytest.LogCaptureFixt
         light(lambda_l1=0.1, feature_fraction=0.5, device="cpu", linear_tree=True, sub_row=0.5),
         LogisticRegression(),
         xgboost.XGBClassifier(max_dpth=3),  # says so itself
+        make_pipeline(StandardScaler(), catboost.CatBoostClassifier(depth=3)),  # refuses others, and has no hash
     ],
 )
 def test_what_is_known_by_any_of_its_names_is_not(model: Any, caplog: pytest.LogCaptureFixture) -> None:
