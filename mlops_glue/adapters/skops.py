@@ -28,9 +28,11 @@ LOSSES = ("HalfBinomialLoss", "HalfMultinomialLoss", "HalfSquaredError", "HalfTw
 # The exact types that scikit-learn's own models need in addition to skops' built-in list (tested with skops 0.16). The
 # list inside a file is never used.
 TRUSTED = [
+    "builtins.object",  # with numpy.number, what a make_column_selector selects
     "collections.OrderedDict",
     "functools.partial",  # its function and arguments must also be on the list
     "numpy.dtype",
+    "numpy.number",
     "scipy._lib.array_api_compat.numpy._aliases.asarray",
     "scipy.interpolate._bsplines.BSpline",
     "scipy.sparse._csr.csr_matrix",
@@ -38,12 +40,16 @@ TRUSTED = [
     *(f"sklearn._loss.loss.{name}" for name in LOSSES),
     "sklearn.calibration._CalibratedClassifier",
     "sklearn.calibration._SigmoidCalibration",
+    "sklearn.calibration._TemperatureScaling",
+    "sklearn.compose._column_transformer.make_column_selector",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     *(f"sklearn.feature_selection._univariate_selection.{name}" for name in SELECTORS),
     "sklearn.feature_selection._mutual_info.mutual_info_classif",
     "sklearn.feature_selection._mutual_info.mutual_info_regression",
     "sklearn.gaussian_process._gpc._BinaryGaussianProcessClassifierLaplace",
     *(f"sklearn.gaussian_process.kernels.{name}" for name in KERNELS),
+    "sklearn.impute._iterative.IterativeImputer",
+    "sklearn.impute._iterative._ImputerTriplet",
     *(f"sklearn.metrics._classification.{name}_score" for name in SCORES),
     "sklearn.metrics._classification.matthews_corrcoef",
     "sklearn.metrics._dist_metrics.EuclideanDistance64",

@@ -101,6 +101,15 @@ def by_name() -> Any:
     return make_pipeline(columns, preprocessing.StandardScaler(), logistic())
 
 
+def in_another_order() -> Any:
+    """All numbers, but not in the order of the table; and the text by its type."""
+    numbers = make_pipeline(SimpleImputer(), preprocessing.StandardScaler())
+    words = preprocessing.OneHotEncoder(handle_unknown="ignore", sparse_output=False)
+    text = compose.make_column_selector(dtype_exclude=np.number)
+    columns = compose.make_column_transformer((numbers, ["flag", "b", "a"]), (words, text))
+    return make_pipeline(columns, logistic())
+
+
 def bag() -> Any:
     return ensemble.BaggingClassifier(tree.DecisionTreeClassifier(max_depth=3), 5, random_state=0)
 
@@ -269,6 +278,14 @@ def _of_others() -> list[Case]:
         ),
         Case(
             of,
+            "CalibratedClassifierCV(method=temperature)",
+            lambda: calibration.CalibratedClassifierCV(hist(), cv=2, method="temperature"),
+            "skops",
+            "use method: sigmoid",
+            representative=True,
+        ),
+        Case(
+            of,
             "FixedThresholdClassifier",
             lambda: model_selection.FixedThresholdClassifier(hist(), threshold=0.3),
             classes=(2,),
@@ -283,6 +300,7 @@ def _of_others() -> list[Case]:
         Case(of, "OneVsRestClassifier", lambda: multiclass.OneVsRestClassifier(logistic())),
         Case(of, "GridSearchCV", lambda: model_selection.GridSearchCV(xgb(), {"max_depth": [1, 2]}, cv=2)),
         Case(of, "Pipeline by column names", by_name, representative=True),
+        Case(of, "Pipeline by column names in another order", in_another_order, representative=True),
         Case(of, "SelectKBest", lambda: filled(feature_selection.SelectKBest(k=2), logistic())),
         Case(
             of,
@@ -329,6 +347,22 @@ def _of_others() -> list[Case]:
             (),
         ),
         Case(of, "VotingRegressor", lambda: ensemble.VotingRegressor(values), classes=()),
+        Case(
+            of,
+            "VotingRegressor(weights=…) with a dropped part",
+            lambda: ensemble.VotingRegressor([values[0], ("d", "drop"), values[1]], weights=[1, 2, 3]),
+            classes=(),
+            representative=True,
+        ),
+        Case(
+            of,
+            "RFECV",
+            lambda: feature_selection.RFECV(linear_model.Ridge(), cv=2),
+            "skops",
+            "returns 3 values per row",
+            (),
+            representative=True,
+        ),
         Case(of, "StackingRegressor", lambda: ensemble.StackingRegressor(values, cv=2), classes=()),
     ]
 

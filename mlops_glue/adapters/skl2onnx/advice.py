@@ -71,6 +71,8 @@ def _calibrated(model: Part) -> str | None:
     inner = model.calibrated_classifiers_[0].estimator
     if model.method == "isotonic":
         return "isotonic calibration has no exact ONNX form; use method: sigmoid"
+    if model.method == "temperature":
+        return "calibration by temperature has no ONNX form; use method: sigmoid"
     if type(inner).__module__.startswith("lightgbm"):
         return "a calibrated LightGBM has no ONNX form; use LightGBM alone, or a calibrated XGBoost"
     return None

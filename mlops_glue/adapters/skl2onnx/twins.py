@@ -80,13 +80,37 @@ def by_position(columns: Part) -> Part:
         listed = np.asarray(chosen).tolist()
         return [place.get(name, name) for name in listed] if isinstance(listed, list) else chosen
 
-    columns.transformers_ = [(name, how, placed(which)) for name, how, which in columns.transformers_]
+    columns.transformers_ = [_in_order(name, how, placed(which)) for name, how, which in columns.transformers_]
     return columns
 
 
+def _in_order(name: str, how: Part, which: Any) -> tuple[str, Part, Any]:
+    """Reorder a whole input's columns in a step: skl2onnx (1.20) takes as many columns as an input has as they are."""
+    from sklearn.compose import ColumnTransformer
+    from sklearn.pipeline import Pipeline
+
+    if not isinstance(which, list) or how == "drop" or not all(type(at) is int and at >= 0 for at in which):
+        return name, how, which
+    ordered = list(range(min(which, default=0), min(which, default=0) + len(which)))
+    if which == ordered or sorted(which) != ordered:
+        return name, how, which
+    places = [at - ordered[0] for at in which]
+    order = ColumnTransformer([])
+    order.transformers_ = [("first", "passthrough", places[:1]), ("others", "passthrough", places[1:])]
+    return name, order if how == "passthrough" else Pipeline([("order", order), ("then", how)]), ordered
+
+
 def flat(vote: Part) -> Part:
-    """Switch off `flatten_transform`, which only changes the shape of `transform`, not a prediction."""
+    """Switch off `flatten_transform`, which changes no prediction; weights become an array without dropped parts."""
     vote.flatten_transform = False
+    return weighted(vote)
+
+
+def weighted(vote: Part) -> Part:
+    """Give a vote its weights in the form that skl2onnx sums: an array, without those of dropped parts."""
+    if vote.weights is not None:
+        pairs = zip(vote.estimators, vote.weights, strict=True)
+        vote.weights = np.array([weight for (_, part), weight in pairs if part != "drop"], np.float64)
     return vote
 
 
@@ -171,6 +195,7 @@ TWINS: dict[str, Callable[[Part], Part]] = {
     "sklearn.compose._column_transformer.ColumnTransformer": by_position,
     "sklearn.compose._target.TransformedTargetRegressor": within,
     "sklearn.ensemble._voting.VotingClassifier": flat,
+    "sklearn.ensemble._voting.VotingRegressor": weighted,
     "sklearn.discriminant_analysis.LinearDiscriminantAnalysis": linear,
     "sklearn.svm._classes.LinearSVC": by_score,
     "sklearn.ensemble._hist_gradient_boosting.gradient_boosting.HistGradientBoostingRegressor": with_link,
