@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlops_glue import files, layout, measures, metrics
+from mlops_glue.adapters import git
 from mlops_glue.adapters.mlflow import BUNDLE_DIGEST
 from mlops_glue.delivery import contract, history
 from mlops_glue.delivery.compare import Comparison, Incomparable, Pair, TooFew, compare, latencies_ms
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
     from mlops_glue.adapters.mlflow import Store
     from mlops_glue.config import Config
     from mlops_glue.pipeline.evaluation import Evaluation
+
+log = logging.getLogger(__name__)
 
 ANCHOR = "glue.anchor"  # tag of the registered model: a version that no later champion may be worse than
 VALIDATION = "validation"  # artifact folder of a version's run
@@ -105,15 +109,28 @@ def judge(candidate: Candidate) -> tuple[Comparison | None, list[Condition]]:
     if candidate.has_holdout:
         found.append(_skewed(candidate))
     else:
-        commit = candidate.tags.get("mlflow.source.git.commit")
-        way = f"to restore it: git checkout {commit[:12]} && dvc checkout" if commit else "its git commit is unknown"
-        found.append(condition("holdout", False, f"holdout: the current holdout is not that of v{version} ({way})"))
+        found.append(_other_holdout(candidate))
     compared, relative = _against_champion(candidate)
     found += relative
     if "fresh" in evaluation:
         order = compared["order"] if compared else None
         found += of_fresh(evaluation["fresh"]["order"], order, version, by_person=candidate.by_person)
     return compared, found
+
+
+def _other_holdout(candidate: Candidate) -> Condition:
+    """Return the condition that the holdout is not the version's, with how to restore it.
+
+    The commit of the code that ran is often an older one than the commit with the results.
+    """
+    version = candidate.version
+    lock = candidate.store.read_artifact(candidate.config.model_name, version, "dvc.lock")
+    commit = git.commit_with(candidate.root, "dvc.lock", lock) if lock is not None else None
+    forced = f"glue promote {version} --force --reason 'why'"
+    way = f"no branch has a commit with its dvc.lock; to promote it without a comparison: {forced}"
+    if commit is not None:
+        way = f"to restore it: git checkout {commit[:12]} && dvc checkout"
+    return condition("holdout", False, f"holdout: the current holdout is not that of v{version} ({way})")
 
 
 def _validation(candidate: Candidate) -> Path | None:
@@ -140,7 +157,10 @@ def _against_champion(candidate: Candidate) -> tuple[Comparison | None, list[Con
     """Return the comparison with the champion, and the conditions relative to it."""
     champion, rest = candidate.champion, ("champion", "anchor", "slices", "contract", "shadow")
     if champion is None:
-        return None, [*(condition(name, None, NO_CHAMPION) for name in rest), _latency(candidate)]
+        lost = history.lost_champion(candidate.store, candidate.config.model_name)
+        if lost is not None:
+            log.warning("warning: %s: v%d is compared with no champion", lost, candidate.version)
+        return None, [*(condition(name, None, lost or NO_CHAMPION) for name in rest), _latency(candidate)]
     try:
         other = candidate.fetched(champion)
     except GlueError as error:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from mlops_glue import config as configs
 from mlops_glue import files, layout
-from mlops_glue.delivery import record
+from mlops_glue.delivery import history, record
 from mlops_glue.delivery.trial import brought
 from mlops_glue.errors import ConfigError, UsageError
 from mlops_glue.pipeline import up_to_date
@@ -114,12 +114,14 @@ def chosen_version(
     chosen = version if version is not None or store is None else store.champion(config.model_name)
     if store is None or chosen is None:
         last = record.last_delivery(root, config)
-        refused = f": v{last['version']} was refused: {last['refused'][0]}" if last and last["refused"] else ""
+        why = f": v{last['version']} was refused: {last['refused'][0]}" if last and last["refused"] else ""
         there = store.versions(config.model_name) if store is not None else []
         if version is not None:
             must_exist(config.model_name, version, there)
         hint = f"{like} {there[-1]}, or glue promote {there[-1]}; {_listed(there)}" if there else NOWHERE
-        raise UsageError(f"{config.model_name} has no champion{refused}", hint=hint)
+        if store is not None and there and (lost := history.lost_champion(store, config.model_name)) is not None:
+            why, hint = f": {lost}", f"glue rollback; {hint}"
+        raise UsageError(f"{config.model_name} has no champion{why}", hint=hint)
     if version is not None:
         must_exist(config.model_name, version, store.versions(config.model_name))
     return store, chosen

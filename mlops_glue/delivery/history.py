@@ -211,6 +211,15 @@ def champions(store: Store, name: str) -> list[int]:
     return found if now is None else _up_to(found, now)
 
 
+def lost_champion(store: Store, name: str) -> str | None:
+    """Describe the last champion if its alias is gone, because somebody deleted the version or the alias; else None."""
+    former = champions(store, name) if store.champion(name) is None else []
+    if not former:
+        return None
+    how = "has lost the alias champion" if former[-1] in store.versions(name) else "is no longer in the registry"
+    return f"v{former[-1]}, the last champion, {how}"
+
+
 def _up_to(line: list[int], version: int) -> list[int]:
     """Cut the line after the version's last occurrence, or append the version if it is not in it."""
     if version not in line:

@@ -32,7 +32,7 @@ class Lineage:
         fingerprint: SHA-256 of the stages, their inputs and parameters.
         aliases: its current aliases.
         provenance: the fields of `provenance.Provenance`; None if the version has no such record.
-        committed: a commit that contains the version's `dvc.lock`; None if there is none yet.
+        committed: a commit that contains the version's `dvc.lock`; None if no branch here has one.
         stages: by name, the inputs, parameters and outputs of each stage, with hashes.
         features: references of the features from Feast.
         bundle: its digest, and the SHA-256 of each file.

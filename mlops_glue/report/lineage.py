@@ -81,7 +81,7 @@ def _of_making(made: dict[str, Any], found: Lineage) -> Iterator[str]:
     code, environment = made["code"], made["environment"]
     kept = ", saved with the run" if code["dirty"] else ""
     yield _line("code", f"commit {code['commit'] or 'none'}{changed(code)}{kept}; tree {code['tree'][:SHOWN]}")
-    yield _line("committed", found.committed or "no commit contains its dvc.lock yet")
+    yield _line("committed", found.committed or "no branch here has a commit with its dvc.lock")
     lock = f", {environment['lock']['path']}" if environment["lock"] else ""
     yield _line("made with", f"Python {environment['python']}, glue {environment['glue']}{lock}, seed {made['seed']}")
     if made["refit"] is not None:

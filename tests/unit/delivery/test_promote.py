@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,6 +23,7 @@ from mlops_glue.delivery import audit, compare, conditions, history, provenance,
 from mlops_glue.delivery.complete import with_features
 from mlops_glue.delivery.condition import former, of_comparison, of_fresh, of_parity, refusals
 from mlops_glue.delivery.conditions import becomes_anchor
+from mlops_glue.delivery.fetch import chosen_version
 from mlops_glue.delivery.history import Verdict, champions, decisions
 from mlops_glue.delivery.promote import Reason, check_alias, move, promote, rollback, set_alias
 from mlops_glue.delivery.rows import Rows, identities
@@ -565,10 +567,10 @@ def test_what_was_rolled_back_is_taken_anew_by_a_person_alone(project: Project) 
     "change, said",
     [
         ({}, None),
-        ({"glue.holdout_md5": "other"}, "its git commit is unknown"),
         (
-            {"glue.holdout_md5": "other", "mlflow.source.git.commit": "0123456789abcdef"},
-            "to restore it: git checkout 0123456789ab && dvc checkout",
+            {"glue.holdout_md5": "other"},
+            "no branch has a commit with its dvc.lock; to promote it without a comparison: "
+            "glue promote 3 --force --reason 'why'",
         ),
     ],
 )
@@ -620,6 +622,50 @@ def test_a_reason_of_blanks_is_none_and_the_reason_of_every_alias_is_recorded(pr
             command(2, force=True, reason=blanks)
     set_alias(project.root, project.config(), project.store, 2, "prod", "for the pilot")  # type: ignore[arg-type]
     assert project.store.aliases["prod"] == 2 and project.store.reasons == ["for the pilot"]
+
+
+def test_the_holdout_is_restored_from_the_commit_with_its_results(project: Project) -> None:
+    """A run is committed after it ran, so the commit of its code may have the holdout of an older version."""
+
+    def git(*words: str) -> str:
+        command = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org", *words]
+        return subprocess.run(command, cwd=project.root, check=True, capture_output=True, text=True).stdout
+
+    git("init", "-q", ".")
+    project.other(3, "z")
+    project.store.of[3] |= {"glue.holdout_md5": "its own"}
+    for lock in ("the code of v3\n", "the results of v3\n"):
+        files.write_text(project.root / "dvc.lock", lock)
+        git("add", "dvc.lock")
+        git("commit", "-qm", lock)
+        project.store.of[3].setdefault("mlflow.source.git.commit", git("rev-parse", "HEAD").strip())
+    project.store.write_artifact("p", 3, "dvc.lock", lock)
+    files.write_text(project.root / "dvc.lock", "stages: {}\n")
+    (refused,) = project.promote(3, by_person=True).refused
+    assert refused.endswith(f"(to restore it: git checkout {git('rev-parse', 'HEAD')[:12]} && dvc checkout)")
+
+
+@pytest.mark.parametrize(
+    ("gone", "how"), [(True, "is no longer in the registry"), (False, "has lost the alias champion")]
+)
+def test_a_champion_that_somebody_deleted_is_named(
+    project: Project, caplog: pytest.LogCaptureFixture, gone: bool, how: str
+) -> None:
+    champion_of(project)
+    project.store.noted.append((1, "promote", "2026-01-01T00:00:00+00:00"))
+    project.promote()
+    assert "the last champion" not in caplog.text  # v1 was there
+    del project.store.aliases["champion"]
+    if gone:
+        del project.store.of[2]
+    project.other(3, "x")
+    project.promote(3, by_person=True)
+    assert f"warning: v2, the last champion, {how}: v3 is compared with no champion" in caplog.text
+    project.store.aliases.clear()
+    project.store.noted.append((3, "promote", "2026-01-01T00:00:00+00:00"))
+    with pytest.raises(UsageError, match="p has no champion: v3, the last champion, has lost the alias") as caught:
+        chosen_version(project.store, project.root, project.config(), None)  # type: ignore[arg-type]
+    assert caught.value.hint.startswith("glue rollback; --version 3, or glue promote 3")  # type: ignore[union-attr]
 
 
 def test_a_holdout_that_is_not_here_is_another(project: Project) -> None:
