@@ -7,7 +7,7 @@ model, and a category is a single column, not a column per value.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -137,17 +137,30 @@ def of_bundle(bundle: Bundle, folder: Path, seed: int = 0) -> Explainer:
     return Explainer(bundle.schema, score, bundle.encoded(sample.select(columns), where=layout.SAMPLE), seed)
 
 
+def added(columns: Sequence[str]) -> list[str]:
+    """Return the columns that an explanation adds to rows: `base`, and `contribution_<column>` for each raw column.
+
+    If a raw column has such a name, underscores are added to it.
+    """
+    taken = set(columns)
+    names = []
+    for name in ("base", *(f"contribution_{column}" for column in columns)):
+        while name in taken:
+            name += "_"
+        taken.add(name)
+        names.append(name)
+    return names
+
+
 def appended(scored: pa.Table, explained: Explained) -> pa.Table:
-    """Add `base` and `contribution_<column>` for each column to scored rows.
+    """Add the columns of an explanation to scored rows.
 
     Raises:
-        DataError: the rows already have a column with such a name.
+        DataError: the rows already have a column with such a name, which is no column of the model.
     """
     import pyarrow as pa
 
-    columns = {"base": explained.base}
-    columns |= {f"contribution_{name}": explained.contributions[:, at] for at, name in enumerate(explained.columns)}
-    for name, values in columns.items():
+    for name, values in zip(added(explained.columns), (explained.base, *explained.contributions.T), strict=True):
         if name in scored.column_names:
             raise DataError(f"the input already has a column {name!r}", hint="rename or remove the column")
         scored = scored.append_column(name, pa.array(values))

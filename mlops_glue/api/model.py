@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mlops_glue import config as configs
 from mlops_glue import tables
 from mlops_glue.errors import DataError, UsageError
+from mlops_glue.explanation import added
 from mlops_glue.serving import score_files
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 Rows = Any  # a data frame, an Arrow table, a mapping of columns, a sequence of mappings, or the path of a table
 THE_ROWS = "the rows"
-ANSWER = ("prediction", "probability_", "contribution_", "base")  # prefixes of the columns that scoring adds
 
 
 class Model:
@@ -90,14 +90,16 @@ class Model:
             DataError: the rows lack a column, or a value cannot be read.
         """
         found = self._scored(rows, self._explain)
-        names = {f"contribution_{column.name}": column.name for column in self._schema.columns}
-        return found[["base", *names]].rename(columns=names)
+        columns = [column.name for column in self._schema.columns]
+        return found[added(columns)].set_axis(["base", *columns], axis=1)
 
     def _scored(self, rows: Rows, score: score_files.Scorer) -> pd.DataFrame:
         """Return the columns that `glue predict` would add to the rows."""
         with tempfile.TemporaryDirectory() as folder:
             source, target = Path(folder, "rows.parquet"), Path(folder, "scored.parquet")
-            source, index = written(rows, source, {column.name for column in self._schema.columns})
+            features, columns = score.bundle.features, [column.name for column in self._schema.columns]
+            earlier = {*self._schema.answers, *added(columns)} - {*(features.asked_by if features else [])}
+            source, index = written(rows, source, earlier)
             done = score(source, target)
             if done.refused is not None:
                 raise DataError(done.refused.message.replace(str(source), THE_ROWS), hint=done.refused.hint)
@@ -118,13 +120,13 @@ class Model:
         return f"<p>{escape(repr(self))}</p>{self.schema.to_html(border=0)}"
 
 
-def written(rows: Rows, path: Path, takes: Collection[str] = ()) -> tuple[Path, Any]:
-    """Return rows as a file: the file that they name, or else `path`, written without columns of earlier predictions.
+def written(rows: Rows, path: Path, without: Collection[str] = ()) -> tuple[Path, Any]:
+    """Return rows as a file: the file that they name, or else `path`, which is written.
 
     Args:
         rows: rows in any form that `Model` accepts.
         path: the Parquet file to write.
-        takes: columns to keep, whatever their names.
+        without: columns that are not written, such as those of earlier predictions.
 
     Returns:
         The file, and the index if the rows are a frame.
@@ -150,6 +152,5 @@ def written(rows: Rows, path: Path, takes: Collection[str] = ()) -> tuple[Path, 
     except (ValueError, TypeError, NotImplementedError) as error:  # these include Arrow's errors
         why = "; ".join(map(str, error.args))
         raise DataError(f"{THE_ROWS}: {why}", hint="give each column values of one type") from None
-    kept = [name for name in table.column_names if name in takes or not name.startswith(ANSWER)]
-    tables.write_parquet(path, table.select(kept))
+    tables.write_parquet(path, table.select([name for name in table.column_names if name not in without]))
     return path, None if isinstance(frame, pa.Table) else frame.index

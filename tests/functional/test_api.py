@@ -142,6 +142,8 @@ def test_a_project_answers_as_its_commands_do(root: Path, frame: pd.DataFrame, g
     shifted = pd.concat([frame.assign(body_mass_g=frame["body_mass_g"] * 3)] * 30)
     found = project.monitor(shifted, version=1)
     assert found["verdict"] == "drift" and "body_mass_g" in repr(found)
+    found = project.monitor(pd.concat([frame.assign(prediction="Adelie")] * 30), version=1)
+    assert found["versions"][0]["prediction"]["why"] == "distribution"  # those of the rows, as in `--current FILE`
 
 
 def test_the_notebook_of_the_docs_runs(

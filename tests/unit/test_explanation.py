@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 from math import factorial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,14 +17,20 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 from sklearn.linear_model import LinearRegression
 
 from mlops_glue import layout, tables
+from mlops_glue.api.model import Model
 from mlops_glue.errors import DataError
-from mlops_glue.explanation import Explainer, appended, of_bundle
+from mlops_glue.explanation import Explained, Explainer, appended, of_bundle
 from mlops_glue.scoring import Bundle
 from tests.support import models
 
 
-def explained(folder: Path, estimator: Any, labels: list[Any] | None) -> tuple[Any, pd.DataFrame, Bundle, Explainer]:
+def explained(
+    folder: Path, estimator: Any, labels: list[Any] | None, names: list[str] = models.NAMES
+) -> tuple[Any, pd.DataFrame, Bundle, Explainer]:
     frame, target, schema = models.made(labels, seed=1)
+    frame.columns = pd.Index(names)
+    columns = [replace(column, name=name) for column, name in zip(schema.columns, names, strict=True)]
+    schema = replace(schema, columns=columns)
     model, bundle = models.through(folder, estimator, frame, target, schema)
     rows = pa.Table.from_pandas(frame[:25])
     sample = rows.append_column(layout.SPLIT_COLUMN, pa.array(["train"] * 25))
@@ -79,6 +87,33 @@ def test_a_model_that_answers_otherwise_each_time_does_not_hold(tmp_path: Path) 
     score, rng = bundle.score, np.random.default_rng(0)
     bundle.score = lambda inputs: (score(inputs)[0] + rng.normal(), None)  # type: ignore[method-assign]
     assert not explainer.explain(bundle.encoded(pa.Table.from_pandas(frame))).holds
+
+
+def test_columns_of_the_model_may_have_the_names_of_an_explanation() -> None:
+    names = ["x", "contribution_x", "x_", "base"]
+    rows = pa.table({name: [0.0] for name in names})
+    shown = appended(rows, Explained(names, np.zeros(1), np.ones(1), np.array([[2.0, 3, 4, 5]]), 0.0, holds=True))
+    added = {"base_": 1, "contribution_x_": 2, "contribution_contribution_x": 3, "contribution_x__": 4}
+    assert shown.to_pylist() == [dict.fromkeys(names, 0.0) | added | {"contribution_base": 5}]
+
+
+def test_a_model_in_python_takes_columns_whose_names_begin_like_an_answer(tmp_path: Path) -> None:
+    names = ["base", "prediction_of_last_year", "contribution_base"]
+    _, frame, bundle, explainer = explained(tmp_path, LinearRegression(), None, names)
+    config = SimpleNamespace(model_name="m", package=SimpleNamespace(trust=()))
+    model = Model(config, tmp_path, 1, tmp_path / "bundle")  # type: ignore[arg-type]
+    rows = pa.Table.from_pandas(frame)
+    found = explainer.explain(bundle.encoded(rows))
+    earlier = appended(bundle.scored(rows, rows), found).to_pandas()
+    assert [name for name in earlier if name not in names] == [
+        *("prediction", "base_", "contribution_base_"),
+        *("contribution_prediction_of_last_year", "contribution_contribution_base"),
+    ]
+    for given in (frame, earlier):
+        np.testing.assert_array_equal(model.predict(given), bundle.predict(rows)[0])
+        why = model.explain(given)
+        assert list(why) == ["base", *names]
+        np.testing.assert_array_equal(why.to_numpy()[:, 1:], found.contributions)
 
 
 def test_what_cannot_be_explained(tmp_path: Path) -> None:
