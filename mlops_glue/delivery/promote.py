@@ -233,6 +233,7 @@ def rollback(store: Store, name: str, to: int | None = None, reason: str | None 
     there = _versions(store, name)
     now = store.champion(name)
     chosen = history.rollback_target(name, champions(store, name), now, to, there)
+    store.live_run(name, chosen)
     with tempfile.TemporaryDirectory() as scratch:
         store.download_bundle(name, chosen, Path(scratch))  # checks it
     if now is not None:

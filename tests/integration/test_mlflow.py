@@ -28,6 +28,7 @@ from mlops_glue.adapters.mlflow import BUNDLE_DIGEST, Store, connection, databas
 from mlops_glue.adapters.mlflow.errors import translate_errors
 from mlops_glue.adapters.mlflow.store import with_line
 from mlops_glue.delivery import history
+from mlops_glue.delivery.promote import Reason, move, rollback
 from mlops_glue.errors import DataError, ToolError, Unreachable
 
 OPEN = (
@@ -390,6 +391,29 @@ def test_a_result_stays_rolled_back_in_the_registry_when_its_version_is_deleted(
     for _ in range(2):
         history.forget_rolled_back(store, "m", 3)
         assert history.rolled_back_before(store, "m", "f") == {}
+
+
+def test_a_version_whose_run_is_deleted_gets_no_decision_but_can_be_rolled_back(
+    tmp_path: Path, database_file: Path
+) -> None:
+    store = Store(tmp_path, f"sqlite:///{database_file}")
+    for mark in "ab":
+        (tmp_path / "b/model").write_text(mark)
+        tags = {BUNDLE_DIGEST: files.digest(tmp_path / "b")}
+        store.register("m", experiment="e", fingerprint=mark, tags=tags, bundle=tmp_path / "b")
+    for version in (1, 2):
+        move(store, "m", version, Reason())
+    runs = [store.client.get_model_version("m", str(version)).run_id for version in (1, 2)]
+    for run in runs:
+        store.client.delete_run(run)
+    for refused in (lambda: store.write_artifact("m", 1, "f.json", "{}"), lambda: rollback(store, "m")):
+        with pytest.raises(DataError, match=f"m v1: its run {runs[0]} is deleted") as told:
+            refused()
+        assert told.value.hint == f"mlflow runs restore --run-id {runs[0]}"
+    assert not store.client.get_model_version("m", "2").description  # nothing has changed
+    store.client.restore_run(runs[0])
+    assert rollback(store, "m") == (1, 2)
+    assert "v1 is champion" in store.client.get_model_version("m", "2").description
 
 
 def test_a_folder_is_refused_by_mlflow_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,7 +61,19 @@ class Store(Registry):
 
     def write_artifact(self, model: str, version: int, name: str, text: str) -> None:
         """Write a text file among the artifacts of the version's run."""
-        self.client.log_text(self.client.get_model_version(model, str(version)).run_id, text, name)
+        self.client.log_text(self.live_run(model, version), text, name)
+
+    def live_run(self, model: str, version: int) -> str:
+        """Return the run of a version, which may not be deleted: MLflow would write nothing to it.
+
+        Raises:
+            DataError: the run is marked as deleted.
+        """
+        run = self.client.get_model_version(model, str(version)).run_id
+        if self.client.get_run(run).info.lifecycle_stage == "deleted":
+            problem = f"{model} v{version}: its run {run} is deleted, so `mlflow gc` would remove its files"
+            raise DataError(problem, hint=f"mlflow runs restore --run-id {run}")
+        return str(run)
 
     def _download(self, run: str, name: str, into: Path) -> Path:
         from mlflow.artifacts import download_artifacts
@@ -92,7 +104,7 @@ class Store(Registry):
             if not self.is_local:
                 raise
             where = f"{layout.TRACKING_ARTIFACTS}/{found.run_id}"
-            raise DataError(f"{model} v{version}: its bundle cannot be read from {where}") from error
+            raise DataError(f"{model} v{version}: its bundle cannot be read from {where}", hint=BACKUP) from error
         if found.tags.get(BUNDLE_DIGEST) != files.digest(bundle):
             raise DataError(
                 f"{model} v{version}: its bundle is not the one that was registered",
@@ -267,8 +279,9 @@ class Store(Registry):
         if text is not None:
             self.client.update_model_version(model, str(version), text)
         if found.run_id:
-            text = with_line(self.client.get_run(found.run_id).data.tags.get(NOTE), line)
-            if text is not None:
+            run = self.client.get_run(found.run_id)
+            text = with_line(run.data.tags.get(NOTE), line)
+            if text is not None and run.info.lifecycle_stage == "active":  # a champion without it can be rolled back
                 self.client.set_tag(found.run_id, NOTE, text)
 
 

@@ -202,6 +202,9 @@ class Registry:
     def write_artifact(self, model: str, version: int, name: str, text: str) -> None:
         files.write_text(self.folder / f"{version}" / name, text)
 
+    def live_run(self, model: str, version: int) -> str:
+        return f"run of v{version}"
+
     def download_bundle(self, model: str, version: int, into: Path) -> Path:
         found = self.download_artifact(model, version, "bundle", into)
         if self.of[version].get("glue.bundle_sha256") != files.digest(found):
