@@ -147,17 +147,17 @@ def brief(error: BaseException, most: int = 300) -> str:
 
 
 def project_lines(error: BaseException, root: Path) -> str:
-    """Return the lines of a traceback that are in the project's own code, each preceded by a line break."""
+    """Return the lines of a traceback that are in the project's own code, each once, preceded by a line break."""
     places = [(f.filename, f.lineno, f.name, f.line) for f in traceback.extract_tb(error.__traceback__)]
     if isinstance(error, SyntaxError) and error.filename:
         places.append((error.filename, error.lineno, "", error.text))
-    text = ""
+    lines = []
     for file, line, function, source in places:
         path = Path(file)
         if path.is_relative_to(root) and ".venv" not in path.parts and "site-packages" not in path.parts:
             where = f" in {function}" if function and not function.startswith("<") else ""
-            text += f"\n  {path.relative_to(root).as_posix()}:{line}{where}: {(source or '').strip()}"
-    return text
+            lines.append(f"\n  {path.relative_to(root).as_posix()}:{line}{where}: {(source or '').strip()}")
+    return "".join(dict.fromkeys(lines))  # an endless recursion has one line a thousand times
 
 
 def system_error(error: OSError) -> GlueError:

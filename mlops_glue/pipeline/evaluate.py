@@ -16,7 +16,7 @@ from mlops_glue.pipeline.contributions import contributions_of
 from mlops_glue.pipeline.decision import with_decision
 from mlops_glue.pipeline.evaluation import Evaluation, Importance, Limit, Score, Slice
 from mlops_glue.pipeline.ingest import check_columns
-from mlops_glue.pipeline.outcome import outcome
+from mlops_glue.pipeline.outcome import check_known, outcome
 from mlops_glue.pipeline.split import training_columns
 from mlops_glue.pipeline.threads import threads_for
 from mlops_glue.pipeline.train import DEFAULT, kind_of, trivial, xy
@@ -50,6 +50,7 @@ def evaluate(config: Config, root: Path) -> None:
     truth = schema.class_indices(target)
     with threads_for(features):
         label, probability = outcome(model, schema, features)
+        check_known(probability, model)
     predicted = truth, label, probability
     constant = outcome(trivial(schema, learnt), schema, np.zeros((len(truth), 1)))
     scores = {name: _score(metric, predicted, constant, config.train.seed) for name, metric in known.items()}

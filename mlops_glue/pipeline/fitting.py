@@ -145,6 +145,7 @@ def check(config: Config, model: Estimator) -> None:
         ConfigError: with the reason why it cannot.
     """
     early_stopping.check(config, model)
+    inner_folds.check(model)
     if config.train.weight is not None:
         weight_key(model)
 

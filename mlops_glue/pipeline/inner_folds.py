@@ -8,7 +8,7 @@ import numpy as np
 
 from mlops_glue import layout
 from mlops_glue.config import Config
-from mlops_glue.errors import DataError
+from mlops_glue.errors import ConfigError, DataError
 from mlops_glue.pipeline import log_target
 from mlops_glue.pipeline.split import folds
 
@@ -36,6 +36,20 @@ def search_in(model: Estimator) -> Estimator | None:
         model = model.estimators[0][1]
     kinds = (GridSearchCV.__base__, LogisticRegressionCV, LassoCV, ElasticNetCV)
     return model if isinstance(model, kinds) else None
+
+
+def check(model: Estimator) -> None:
+    """Check that the search in an unfitted model will keep a fitted model.
+
+    Raises:
+        ConfigError: it will not.
+    """
+    from sklearn.model_selection import GridSearchCV
+
+    search = search_in(model)
+    if isinstance(search, GridSearchCV.__base__) and search.refit is False:
+        problem = f"{type(search).__name__} with refit=False keeps no model that can predict"
+        raise ConfigError([f"{layout.CONFIG} train.estimator: {problem}"], hint="leave refit out, or refit=True")
 
 
 def described(config: Config, model: Estimator) -> str | None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Array = np.ndarray[Any, Any]
+TOLERANCE = 1e-4  # of a probability: some are float32
 
 
 def in_pieces(predict: Callable[[Any], Any], features: pd.DataFrame | Array, schema: Schema) -> Array:
@@ -35,7 +36,7 @@ def outcome(
     if with_label or certain or schema.labels is None:
         predicted = np.ravel(in_pieces(model.predict, features, schema))
         if schema.labels is None:
-            return predicted, None
+            return _numbers(predicted, model), None
         try:
             label = schema.class_indices(predicted)
         except KeyError as error:
@@ -45,8 +46,54 @@ def outcome(
             ) from None
     else:
         label = np.zeros(len(features), np.int64)
+    if not hasattr(model, "classes_"):
+        raise StageError(
+            f"{kind_of(model)} has no classes_, its labels in the order of its probabilities",
+            hint="let its fit set self.classes_ = np.unique(y)",
+        )
     if certain:
         return label, np.eye(len(schema.labels))[label]  # a model without probabilities counts as certain
     probability = np.zeros((len(label), len(schema.labels)))
-    probability[:, schema.class_indices(model.classes_)] = in_pieces(model.predict_proba, features, schema)
+    said = in_pieces(model.predict_proba, features, schema)
+    probability[:, schema.class_indices(np.asarray(model.classes_))] = _probabilities(said, model)
     return label if schema.decision is None else schema.decision.classes(probability), probability
+
+
+def _numbers(values: Array, model: Any) -> Array:
+    if values.dtype.kind in "fiub":
+        return values
+    try:
+        if values.dtype.kind != "O":
+            raise TypeError
+        return values.astype(np.float64)
+    except (TypeError, ValueError):
+        problem = f"{kind_of(model)} predicts values of type {values.dtype.name}, and the task is regression"
+        raise StageError(problem, hint="let its predict return numbers") from None
+
+
+def _probabilities(values: Array, model: Any) -> Array:
+    classes = len(model.classes_)
+    if values.ndim != 2 or values.shape[1] != classes:
+        problem = f"{kind_of(model)} returns probabilities of shape {values.shape} for {len(values):,} rows"
+        raise StageError(f"{problem} and {classes} classes", hint="let its predict_proba return (rows, classes)")
+    _check_rows(values, (values < -TOLERANCE) | (values > 1 + TOLERANCE), model)
+    return values
+
+
+def check_known(probability: Array | None, model: Any) -> None:
+    """Check that no probability of the holdout is NaN, for which no metric has a value.
+
+    Raises:
+        StageError: one is.
+    """
+    if probability is not None:
+        _check_rows(probability, np.isnan(probability), model)
+
+
+def _check_rows(values: Array, odd: Array, model: Any) -> None:
+    rows = odd.any(axis=1)
+    if rows.any():
+        row = [float(f"{value:.4g}") for value in values[rows][0][:5]]
+        problem = f"returns values that are not probabilities: {row} for {int(rows.sum()):,} of {len(values):,} rows"
+        hint = "let its predict_proba return numbers from 0 to 1"
+        raise StageError(f"{kind_of(model)} {problem}", hint=hint)

@@ -17,6 +17,7 @@ from mlops_glue.errors import ConfigError, GlueError, StageError, brief, project
 from mlops_glue.modules import import_callable
 from mlops_glue.pipeline import (
     by_column,
+    class_kind,
     class_weights,
     evaluation,
     fitting,
@@ -190,12 +191,17 @@ def fitted(
         if are_indices:
             raise
         refused = error
+    else:
+        class_kind.check_classes(model, known)
+    by_index: Estimator | None = None
     try:
         by_index = _by_index(model, known.tolist())
         return by_index, _fit(by_index, features, target, like, context)
     except Exception:
+        if by_index is None and refused is not None:
+            raise refused from None  # it cannot be copied
         if refused is not None:
-            raise refused from None  # the labels are not the problem
+            raise  # if the labels were the first problem, this is the other one, else the same
         return model, caught
 
 
@@ -312,7 +318,7 @@ def _pipeline(config: Config, schema: Schema, features: pd.DataFrame) -> Estimat
     class_weights.check(config, schema, estimator)
     log_target.check(config, schema, estimator)
     if isinstance(estimator, Pipeline) or config.train.preprocess:
-        _check_base(estimator)
+        class_kind.check_base(estimator)
     form = native.form_of(estimator) if config.train.categories == "native" else None
     if isinstance(estimator, Pipeline) or not config.train.preprocess:
         return estimator
@@ -339,22 +345,6 @@ def _check_kind(estimator: Estimator, task: str) -> None:
     if kind is not None and kind != ("regressor" if task == "regression" else "classifier"):
         problem = f"{kind_of(estimator)} is a {kind.replace('_', ' ')}, the task is {task}"
         raise ConfigError([f"{layout.CONFIG} train.estimator: {problem.replace('a outlier', 'an outlier')}"])
-
-
-def _check_base(estimator: Estimator) -> None:
-    """Check that the estimator is a `BaseEstimator`, which a pipeline requires of its last step.
-
-    Raises:
-        ConfigError: it is not.
-    """
-    last = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
-    if not hasattr(last, "__sklearn_tags__"):
-        kind = type(last).__name__
-        problem = f"{kind} is not a BaseEstimator of scikit-learn, which the last step of a pipeline must be"
-        raise ConfigError(
-            [f"{layout.CONFIG} train.estimator: {problem}"],
-            hint=f"class {kind}(ClassifierMixin, BaseEstimator), or RegressorMixin; or train: {{preprocess: false}}",
-        )
 
 
 def _silence(path: str, accepted: Mapping[str, Any], params: dict[str, Any]) -> None:

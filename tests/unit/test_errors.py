@@ -63,3 +63,11 @@ def test_the_lines_of_the_project_are_shown(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="x") as caught:
         namespace["build"]()
     assert errors.project_lines(caught.value, tmp_path) == "\n  model.py:2 in build: raise ValueError('x')"
+
+
+def test_a_line_of_an_endless_recursion_is_shown_once(tmp_path: Path) -> None:
+    namespace: dict[str, Callable[[], None]] = {}
+    exec(compile("def build():\n    return build()\n", tmp_path / "model.py", "exec"), namespace)
+    with pytest.raises(RecursionError) as caught:
+        namespace["build"]()
+    assert errors.project_lines(caught.value, tmp_path).count("\n") == 1

@@ -23,7 +23,7 @@ from mlops_glue.config import Config, Threshold
 from mlops_glue.errors import ConfigError, StageError
 from mlops_glue.pipeline.evaluate import by_value, importances_of, threshold
 from mlops_glue.pipeline.evaluate import evaluate as run
-from mlops_glue.pipeline.outcome import outcome
+from mlops_glue.pipeline.outcome import check_known, outcome
 from mlops_glue.schema import Column, Schema
 
 RNG = np.random.default_rng(0)
@@ -455,6 +455,20 @@ class Sure(Certain):
         return np.array([[0.1, 0.9], [0.6, 0.4], [1.0, 0.0]])[: len(rows)]
 
 
+class Says:
+    """A model of own code, with the answers and probabilities that it is made of."""
+
+    def __init__(self, said: Any, probability: Any = None, classes: Any = None) -> None:
+        self._said = np.array(said, object)
+        if probability is not None:
+            self.predict_proba = lambda rows: np.array(probability)
+        if classes is not None:
+            self.classes_ = classes
+
+    def predict(self, rows: Any) -> Any:
+        return self._said
+
+
 def test_what_a_model_says_in_the_form_that_metrics_take() -> None:
     """The positive class is the last; without the label, where there are probabilities, nothing is asked for it."""
     schema = Schema("binary", "y", [], ["a", "b"], positive="a")
@@ -466,8 +480,8 @@ def test_what_a_model_says_in_the_form_that_metrics_take() -> None:
     assert label.tolist() == [1, 0, 0] and probability.tolist() == [[0.1, 0.9], [0.6, 0.4], [1.0, 0.0]]
     label, probability = outcome(Sure(), schema, rows, with_label=False)
     assert label.shape == (3,) and label.dtype.kind == "i" and probability[0].tolist() == [0.1, 0.9]
-    value, nothing = outcome(Certain(), Schema("regression", "y", []), rows, with_label=False)
-    assert value.tolist() == ["a", "b", "b"] and nothing is None
+    value, nothing = outcome(Says([[1.5], [2], [3]]), Schema("regression", "y", []), rows, with_label=False)
+    assert value.tolist() == [1.5, 2, 3] and nothing is None
     with pytest.raises(StageError) as refused:
         outcome(Certain(), Schema("binary", "y", [], ["a", "c"]), rows)
     assert refused.value.message == "Certain predicts 'b', which is not one of the target's classes"
@@ -478,3 +492,35 @@ def test_what_predicts_no_class_is_told() -> None:
     model = DummyRegressor().fit(np.zeros((4, 1)), [0, 0, 0, 1])
     with pytest.raises(StageError, match=r"DummyRegressor predicts 0\.25, which is not one of the target's classes"):
         outcome(model, Schema("binary", "y", [], [0, 1]), np.zeros((2, 1)))
+
+
+ODD = [
+    (Says(["a", "b"]), "Says has no classes_, its labels in the order of its probabilities"),
+    (Says(["a", "b"], [0.1, 0.9], ["a", "b"]), "Says returns probabilities of shape (2,) for 2 rows and 2 classes"),
+    (Says(["a", "b"], [[0.1], [0.9]], ["a", "b"]), "Says returns probabilities of shape (2, 1) for 2 rows"),
+    (
+        Says(["a", "b"], [[0.5, 0.5], [-0.25, 1.25]], ["a", "b"]),
+        "Says returns values that are not probabilities: [-0.25, 1.25] for 1 of 2 rows",
+    ),
+    (Says([1, None]), None),
+    (Says(["1.5", "x"]), "Says predicts values of type object, and the task is regression"),
+]
+
+
+@pytest.mark.parametrize(("model", "said"), ODD)
+def test_what_own_code_says_in_another_form_is_told(model: Any, said: str | None) -> None:
+    of_numbers = said is None or "regression" in said
+    schema = Schema("regression", "y", []) if of_numbers else Schema("binary", "y", [], ["a", "b"])
+    if said is None:
+        assert np.isnan(outcome(model, schema, pd.DataFrame({"x": [1, 2]}))[0][1])
+        return
+    with pytest.raises(StageError) as refused:
+        outcome(model, schema, pd.DataFrame({"x": [1, 2]}))
+    assert refused.value.message.startswith(said) and refused.value.hint is not None
+
+
+def test_an_unknown_probability_is_told_with_its_model() -> None:
+    model = Says(["a", "b"], [[0.5, 0.5], [np.nan, np.nan]], ["a", "b"])
+    _, probability = outcome(model, Schema("binary", "y", [], ["a", "b"]), pd.DataFrame({"x": [1, 2]}))
+    with pytest.raises(StageError, match=r"Says returns values that are not probabilities: \[nan, nan\] for 1 of 2"):
+        check_known(probability, model)

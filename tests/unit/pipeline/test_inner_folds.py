@@ -17,7 +17,7 @@ from xgboost import XGBClassifier
 
 from mlops_glue import layout
 from mlops_glue.config import Config
-from mlops_glue.errors import DataError
+from mlops_glue.errors import ConfigError, DataError
 from mlops_glue.pipeline import inner_folds
 from mlops_glue.pipeline.fitting import FitContext
 from mlops_glue.pipeline.train import chosen, fitted
@@ -120,3 +120,12 @@ def test_too_few_are_told_with_what_to_do() -> None:
     with pytest.raises(DataError, match="GroupKFold needs groups, and the labels' table has no entity"):
         none = own().drop_columns([layout.ENTITY_COLUMN])
         inner_folds.as_split(config("time"), none, rows()[1], GridSearchCV(Recorder(), {}, cv=GroupKFold(2)))
+
+
+def test_a_search_that_keeps_no_model_is_told_before_the_fit() -> None:
+    search = GridSearchCV(LogisticRegression(), {"C": [1, 2]}, refit=False)
+    for model in (search, make_pipeline(StandardScaler(), search)):
+        with pytest.raises(ConfigError, match="GridSearchCV with refit=False keeps no model that can predict") as told:
+            inner_folds.check(model)
+        assert told.value.hint == "leave refit out, or refit=True"
+    inner_folds.check(LogisticRegressionCV(refit=False))  # which keeps the mean of its folds
