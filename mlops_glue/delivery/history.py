@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, cast
 
 from mlops_glue.errors import ToolError, UsageError
@@ -137,8 +137,9 @@ def decision_tag(
         return {}
     if verdict.conditions:
         decision["conditions_sha256"] = digest(verdict.conditions)
-    while (key := VERDICT + now.strftime(STAMP)) in tags:
-        now += timedelta(microseconds=1)
+    key, last = VERDICT + now.strftime(STAMP), max(filter(lambda key: key.startswith(VERDICT), tags), default="")
+    if key <= last:  # the clock was set back: the last decision is the one that counts
+        key = f"{last}0"
     return {key: json.dumps(decision)}
 
 

@@ -23,7 +23,7 @@ def text(found: Lineage, row: dict[str, Any] | None = None) -> Iterator[str]:
     aliases = f" ({', '.join(found.aliases)})" if found.aliases else ""
     yield f"{found.model} v{found.version}{aliases}, registered {found.created}"
     if not made:
-        yield _line("origin", "not recorded: glue did not train it, or an older glue did")
+        yield _line("origin", "not recorded: glue did not train it, an older glue did, or MLflow has lost the record")
     for table in made.get("data", []):
         span = f", {table['first']} to {table['last']}" if table["first"] else ""
         yield _line("data", f"{table['path']}: {table['rows']:,} rows, {len(table['columns'])} columns{span}")
@@ -79,8 +79,10 @@ def _of_prediction(row: dict[str, Any]) -> Iterator[str]:
 
 def _of_making(made: dict[str, Any], found: Lineage) -> Iterator[str]:
     code, environment = made["code"], made["environment"]
-    kept = ", saved with the run" if code["dirty"] else ""
+    kept = ", saved with the run" if changed(code) else ""
     yield _line("code", f"commit {code['commit'] or 'none'}{changed(code)}{kept}; tree {code['tree'][:SHOWN]}")
+    for path, sha256 in code["left_out"].items():
+        yield _line("not saved", f"{path}, too big or outside the repository: sha256 {sha256}")
     yield _line("committed", found.committed or "no branch here has a commit with its dvc.lock")
     lock = f", {environment['lock']['path']}" if environment["lock"] else ""
     yield _line("made with", f"Python {environment['python']}, glue {environment['glue']}{lock}, seed {made['seed']}")
@@ -93,7 +95,7 @@ def _of_making(made: dict[str, Any], found: Lineage) -> Iterator[str]:
 def changed(code: dict[str, Any]) -> str:
     """Return in words the number of files that differed from the commit."""
     count = len(code["changed"])
-    return f" and {count} changed {'file' if count == 1 else 'files'}" if code["dirty"] else ""
+    return f" and {count} changed {'file' if count == 1 else 'files'}" if code["dirty"] and count else ""
 
 
 def _line(name: str, value: str) -> str:

@@ -6,9 +6,11 @@ The decisions are glue's own; the registry is a dictionary, so that hundreds of 
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -224,6 +226,24 @@ def test_the_same_decision_again_is_written_once() -> None:
     decide(store, 2, "champion", ["worse still"], 0.5, by_person=False)
     assert [one["refused"] for one in history.decisions(store.of[2])] == [["worse"], ["worse still"]]
     assert history.refusal(store.of[2]) == "worse"
+
+
+def test_the_last_decision_counts_also_if_the_clock_was_set_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    years, tags = iter((2027, 2026, 2026, 2028)), dict[str, str]()
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> datetime:
+            return datetime(next(years), 1, 1, tzinfo=tz)
+
+    monkeypatch.setattr(history, "datetime", Clock)
+    for refused in ("bad", "", "worse", ""):
+        verdict = Verdict(1, None, None, [refused] if refused else [])
+        made = history.decision_tag(tags, verdict, "champion", by_person=True)
+        tags |= made
+        assert history.refusal(tags) == (refused or None)
+        assert history.evidence(tags)[-1] == history.evidence(made)[0]
+    assert [made["time"][:4] for made in history.decisions(tags)] == ["2027", "2026", "2026", "2028"]
 
 
 def test_three_champions_step_by_step() -> None:
