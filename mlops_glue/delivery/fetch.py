@@ -113,9 +113,9 @@ def chosen_version(
     """
     chosen = version if version is not None or store is None else store.champion(config.model_name)
     if store is None or chosen is None:
-        last = record.last_delivery(root, config)
-        why = f": v{last['version']} was refused: {last['refused'][0]}" if last and last["refused"] else ""
-        there = store.versions(config.model_name) if store is not None else []
+        last, there = record.last_delivery(root, config), store.versions(config.model_name) if store is not None else []
+        refused = last["refused"] if last and last["version"] in there else []
+        why = f": v{last['version']} was refused: {refused[0]}" if last and refused else ""
         if version is not None:
             must_exist(config.model_name, version, there)
         hint = f"{like} {there[-1]}, or glue promote {there[-1]}; {_listed(there)}" if there else NOWHERE

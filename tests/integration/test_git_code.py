@@ -134,7 +134,8 @@ def test_what_cannot_be_restored_is_said(repository: Path, tmp_path: Path) -> No
 def test_the_hint_for_a_commit_that_is_not_here_brings_it(repository: Path, tmp_path: Path) -> None:
     """From a shallow clone, and from a complete one, after the branch was rewritten or deleted on the remote."""
     code = git_code.snapshot(repository, ["other.txt"])
-    git(repository, "commit", "-q", "--amend", "-m", "rewritten")
+    (repository / "other.txt").write_text("y\n")
+    git(repository, "commit", "-qa", "--amend", "-m", "rewritten")
     for name, depth in {"shallow": ["--depth=1"], "complete": []}.items():
         git(tmp_path, "clone", "-q", *depth, f"file://{repository}", name)
         with pytest.raises(ToolError) as caught, git_code.restored(tmp_path / name, code):
@@ -146,6 +147,26 @@ def test_the_hint_for_a_commit_that_is_not_here_brings_it(repository: Path, tmp_
     with pytest.raises(ToolError) as caught, git_code.restored(tmp_path / "alone", code):
         pass
     assert caught.value.hint == f"git fetch A_CLONE_THAT_HAS_IT {code.commit}"
+
+
+def test_after_a_rewritten_history_the_same_files_in_another_commit_will_do(repository: Path, tmp_path: Path) -> None:
+    (repository / "sub/a.py").write_text("a = 2\n")
+    (repository / "sub/gone.py").unlink()
+    code = git_code.snapshot(repository / "sub", ["a.py", "gone.py"])
+    git(repository, "commit", "-qam", "its results")
+    git(repository, "checkout", "-q", "--orphan", "squashed")
+    git(repository, "commit", "-qm", "all in one")
+    (repository / "sub/a.py").write_text("a = 3\n")
+    git(repository, "commit", "-qam", "later")
+    git(tmp_path, "clone", "-q", "--single-branch", f"file://{repository}", "later")
+    with pytest.raises(ToolError, match="is not in this repository"):
+        git_code._there(tmp_path / "later", str(code.commit))
+    before = state(tmp_path / "later")
+    with git_code.restored(tmp_path / "later", code) as tree:
+        assert (tree / "sub/a.py").read_text() == "a = 2\n" and not (tree / "sub/gone.py").exists()
+    later = git_code.snapshot(tmp_path / "later/sub", ["a.py"])
+    assert "sub/a.py | 2 +-" in git_code.changes(tmp_path / "later", code, later)
+    assert state(tmp_path / "later") == before
 
 
 def test_what_another_repository_inside_has_is_left_out_by_name(repository: Path, tmp_path: Path) -> None:

@@ -91,7 +91,9 @@ def changes(root: Path, before: Code, after: Code) -> str:
 
 
 def _tree(root: Path, code: Code, env: Mapping[str, str]) -> str:
-    """Return the tree of a code, built in the index of `env`."""
+    """Return the tree of a code; if the repository does not have it, it is built in the index of `env`."""
+    if _has_tree(root, code):
+        return code.tree
     if code.commit is None and not code.patch:
         raise ToolError("the code was not recorded")
     _git(root, "read-tree", _there(root, code.commit) if code.commit else "--empty", env=env)
@@ -100,13 +102,22 @@ def _tree(root: Path, code: Code, env: Mapping[str, str]) -> str:
     return _word(root, "write-tree", env=env)
 
 
+def _has_tree(root: Path, code: Code) -> bool:
+    """Check whether the repository has exactly the code that ran, for instance because it was committed afterwards."""
+    return bool(code.tree) and run(root, "cat-file", "-e", f"{code.tree}^{{tree}}").returncode == 0
+
+
+def _has_commit(root: Path, commit: str) -> bool:
+    return bool(run(root, "cat-file", "-e", f"{commit}^{{commit}}").returncode == 0)
+
+
 def _there(root: Path, commit: str) -> str:
     """Return a commit after checking that the repository has it.
 
     Raises:
         ToolError: the repository does not have it.
     """
-    if run(root, "cat-file", "-e", f"{commit}^{{commit}}").returncode:
+    if not _has_commit(root, commit):
         problem = f"commit {commit} is not in this repository"
         remote = run(root, "remote").stdout.partition("\n")[0] or "A_CLONE_THAT_HAS_IT"
         raise ToolError(problem, hint=f"git fetch {remote} {commit}")  # also if no branch of the remote has it any more
@@ -122,21 +133,25 @@ def restored(root: Path, code: Code) -> Iterator[Path]:
         code: the recorded code.
 
     Raises:
-        ToolError: the commit is not in the repository, or the restored code differs from the code that ran.
+        ToolError: neither the commit nor the tree is in the repository, or the restored code differs from the code
+            that ran.
     """
     if not code.tree:
         raise ToolError("the code was not recorded: git was not installed at the time")
     with tempfile.TemporaryDirectory(prefix=PREFIX) as scratch:
-        into = Path(scratch) / WORKTREE
+        into, rewritten = Path(scratch) / WORKTREE, False
         if code.commit is None:
             into.mkdir()
             _git(root, "init", "--quiet", str(into))
         else:
-            there = _there(root, code.commit)
+            rewritten = not _has_commit(root, code.commit) and _has_tree(root, code)
+            there = "HEAD" if rewritten else _there(root, code.commit)
             _forget_killed(root)
             _git(root, "worktree", "add", "--quiet", "--detach", str(into), there)
         try:
-            if code.patch:
+            if rewritten:  # a rebase or a squash has replaced the commit, but another one has the same files
+                _git(into, "read-tree", "-u", "--reset", code.tree)
+            elif code.patch:
                 _git(into, "apply", "--index", "--binary", "--whitespace=nowarn", "-", stdin=code.patch)
             tree = _word(into, "write-tree")
             if tree != code.tree:
