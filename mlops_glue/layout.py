@@ -70,13 +70,19 @@ MONITOR_LOCK = ".glue/monitor.lock"
 TRACKING_DB = "mlflow.db"  # MLflow's own default, so that a bare `mlflow ui` opens it
 TRACKING_ARTIFACTS = "mlartifacts"
 
-# glue's own columns in the feature tables
+# glue's own columns in the feature tables and in the prediction log
 ROW = "glue_row"  # the row's number in the ingested table
 SPLIT_COLUMN = "glue_split"
 TIMESTAMP_COLUMN = "glue_timestamp"
 ENTITY_COLUMN = "glue_entity"
 WEIGHT_COLUMN = "glue_weight"
-OWN_COLUMNS = {ROW, SPLIT_COLUMN, TIMESTAMP_COLUMN, ENTITY_COLUMN, WEIGHT_COLUMN, "prediction"}
+OF_THE_LOG = {f"glue_{name}" for name in ("request_id", "time", "version", "alias", "answered", "caller_id", "file")}
+OF_LABELS = {"glue_truth", "glue_label_time"}  # added to rows of the prediction log
+OWN_COLUMNS = {
+    *(ROW, SPLIT_COLUMN, TIMESTAMP_COLUMN, ENTITY_COLUMN, WEIGHT_COLUMN, "prediction"),
+    *OF_THE_LOG,
+    *OF_LABELS,
+}
 
 
 def find_root(start: Path | None = None) -> Path:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlops_glue import files
+from mlops_glue import files, layout
 from mlops_glue.config import Drift, Monitor
 from mlops_glue.drift import Difference, Distribution, Numbers, Reference, predictions
 from mlops_glue.encoding import encode
@@ -92,7 +92,7 @@ class DriftMonitor:
         names = set(table.column_names)
         schema = self.version.schema
         known = {*(column.name for column in schema.columns), schema.target, *schema.answers}
-        self.others |= {name for name in names - known if not name.startswith("glue_")}
+        self.others |= names - known - layout.OWN_COLUMNS
         for column in self._columns:
             if column.name not in names:
                 near = suggestion(column.name, sorted(self.others))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -237,6 +237,14 @@ def outputs(target: pa.ChunkedArray, task: str) -> set[str]:
     return {"prediction", *(f"probability_{label}" for label in labels)}
 
 
+def ambiguous(kinds: Mapping[str, Kind | None], target: str) -> dict[str, str]:
+    """Return the columns whose names other columns of the feature tables have, with the reason to leave them out."""
+    dates = [Column(name, kind) for name, kind in kinds.items() if kind == "datetime"]
+    parts = {part: date.name for date in dates for part in date.inputs}
+    found = {name: f"the date {parts[name]!r} has a part with this name" for name in kinds if name in parts}
+    return found | {name: "glue uses this name itself" for name in kinds if name == f"target:{target}"}
+
+
 def choose_columns(
     config: Config, names: list[str], read: Read, joined: dict[str, str], taken: set[str]
 ) -> list[Column]:
@@ -245,7 +253,7 @@ def choose_columns(
     The table has the columns `names`, which are read one at a time.
 
     Raises:
-        ConfigError: a column has one of the names `taken`, which `glue predict` writes.
+        ConfigError: a column has one of the names `taken`, which `glue predict` writes, or is `ambiguous`.
     """
     chosen = config.features
     kinds: dict[str, Any] = {c: k for k in KINDS for c in getattr(chosen, k)}
@@ -255,6 +263,12 @@ def choose_columns(
         apart |= {c for c in config.source.timestamps if isinstance(config.source.timestamp, str)}
         found = (profile(read(name))[0] for name in names if name not in apart)
         kinds = {p.name: p.kind for p in found if p.kind is not None}
+        kinds = {name: kinds[name] for name in kinds.keys() - ambiguous(kinds, config.data.labels.target)}
+    for name, reason in ambiguous(kinds, config.data.labels.target).items():
+        raise ConfigError(
+            [f"{layout.CONFIG} features: {name!r}: {reason}"],
+            hint="rename the column in the table, or remove it from features",
+        )
     if both := sorted(taken & kinds.keys()):
         raise ConfigError(
             [f"{layout.CONFIG} features: {both[0]!r} is the name of a column that glue predict writes"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from mlops_glue import files, pages
+from mlops_glue import files, layout, pages
 from mlops_glue.delivery import audit, describe
 from mlops_glue.delivery.lineage import Lineage
 from mlops_glue.pipeline.refit import described
@@ -73,7 +73,7 @@ def _of_prediction(row: dict[str, Any]) -> Iterator[str]:
     yield f"request {row['glue_request_id']}, row {row['glue_row']}, answered {row['glue_time']}"
     yield _line("prediction", str(row["prediction"]))
     for name, value in row.items():
-        if name != "prediction" and not name.startswith("glue_"):
+        if name not in layout.OWN_COLUMNS:
             yield _line("", f"{name} = {value}")
 
 

@@ -13,7 +13,7 @@ from mlops_glue.dates import timestamps_utc
 from mlops_glue.errors import DataError, UsageError
 from mlops_glue.layout import OWN_COLUMNS
 from mlops_glue.other_formats import one_file
-from mlops_glue.pipeline.featurize import as_target, outputs
+from mlops_glue.pipeline.featurize import ambiguous, as_target, outputs
 from mlops_glue.pipeline.profile import Profile, find_timestamp, infer_task, profile, unread
 from mlops_glue.reading import reading_facts
 from mlops_glue.scaffold.feast import FeastView
@@ -153,6 +153,8 @@ def features(request: Request, label: Table) -> list[Profile]:
     reasons = dict.fromkeys(_seasons(label, columns), LATER_MONTHS)
     reasons |= dict.fromkeys(_predictions(request, label), PREDICTION)
     reasons |= request.drops
+    kinds = {p.name: p.kind for p in columns if p.kind is not None and p.name not in reasons}
+    reasons |= ambiguous(kinds, request.target)
     return [replace(p, kind=None, reason=reasons[p.name]) if p.name in reasons else p for p in columns]
 
 

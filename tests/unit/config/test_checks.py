@@ -191,9 +191,10 @@ def test_features_of_feast_are_checked_against_the_rest(tmp_path: Path) -> None:
         "7 data.sources.u.timestamp: must be a single column for a feature table",
     ]
     assert load(tmp_path, TREE + "features: {use: a_service, transform: 'a:b'}\n").features.use == "a_service"
-    assert problems(tmp_path, TREE.replace("target: y", "target: prediction")) == [
-        "6 data.labels.target: 'prediction' is a name reserved by glue; rename the column"
-    ]
+    for name in ("prediction", "glue_time"):
+        assert problems(tmp_path, TREE.replace("target: y", f"target: {name}")) == [
+            f"6 data.labels.target: '{name}' is a name reserved by glue; rename the column"
+        ]
 
 
 @pytest.mark.parametrize(

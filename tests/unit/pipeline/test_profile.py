@@ -101,6 +101,29 @@ def test_a_column_of_predictions_is_no_feature_of_the_config() -> None:
     assert "features: 'probability_yes' is the name of a column that glue predict writes" in refused.value.problems[0]
 
 
+@pytest.mark.parametrize("name", ["d.days", "target:y"])
+def test_a_column_with_the_name_of_an_encoded_column_is_no_feature(name: str) -> None:
+    dates = pa.array(range(40), pa.timestamp("s"))
+    table = pa.table({"y": ["no", "yes"] * 20, "d": dates, name: [0.5, 0.25] * 20, "n": [1.5, 2.5] * 20})
+    config = Config.model_validate(
+        {
+            "glue": 1,
+            "project": "p",
+            "data": {"sources": {"t": {"path": "t.csv"}}, "labels": {"source": "t", "target": "y"}},
+            "train": {"estimator": "m:build"},
+        }
+    )
+
+    def chosen(**features: list[str]) -> list[str]:
+        made = config.model_copy(update={"features": config.features.model_copy(update=features)})
+        return [one.name for one in choose_columns(made, table.column_names, lambda n: table.select([n]), {}, set())]
+
+    assert chosen() == ["d", "n"]
+    with pytest.raises(ConfigError) as refused:
+        chosen(datetime=["d"], number=[name])
+    assert refused.value.problems[0].startswith(f"glue.yaml features: {name!r}: ")
+
+
 @pytest.mark.parametrize("last", ["31.12.9999", "9999-12-31 23:59:59.999999", "0001-01-01"])
 def test_dates_out_to_the_ends_of_the_calendar_are_dates(last: str) -> None:
     first = "30.11.2024" if last[2] == "." else "2024-11-30 12:00:00.5" if " " in last else "2024-11-30"

@@ -35,6 +35,14 @@ def _file(folder: Path, words: list[str]) -> Path:
     return file
 
 
+def test_a_part_of_a_date_is_no_other_column() -> None:
+    dates = pa.array(range(0, 400_000_000, 10_000_000), pa.timestamp("s"))
+    rows = pa.table({"y": ["no", "yes"] * 20, "d": dates, "d.days": [0.5, 0.25] * 20, "e.days": [0.5, 0.1] * 20})
+    label = Table("t", Path("t.csv"), rows, profile(rows), [], None)
+    found = {p.name: p.reason for p in features(Request(Path(), [label.file], "y"), label) if p.kind is None}
+    assert found == {"d.days": "the date 'd' has a part with this name"}
+
+
 def test_a_column_that_predictions_are_called_is_no_feature() -> None:
     rows = pa.table({"y": ["no", "yes"] * 20, "probability_yes": [0.5, 0.25] * 20, "probability_x": [0.5, 0.1] * 20})
     label = Table("t", Path("t.csv"), rows, profile(rows), [], None)
