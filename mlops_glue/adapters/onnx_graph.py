@@ -59,7 +59,7 @@ def load(given: Any, *, one_file: bool = False) -> Proto:
         elif isinstance(given, str | Path):
             model = onnx.load(given, load_external_data=not one_file)
         else:
-            model = onnx.load_model_from_string(given.SerializeToString())
+            model = onnx.load_model_from_string(_serialized(given))
         if one_file and any(t.data_location == onnx.TensorProto.EXTERNAL for t in model.graph.initializer):
             raise DataError("keeps its weights in another file", hint="torch.onnx.export(..., external_data=False)")
         if model.functions:
@@ -83,6 +83,14 @@ def load(given: Any, *, one_file: bool = False) -> Proto:
     del model.graph.input[:]
     model.graph.input.extend(fed)
     return model
+
+
+def _serialized(given: Any) -> bytes:
+    if not hasattr(given, "SerializeToString"):
+        hint = "return a ModelProto, its bytes, or the path of its file"
+        raise DataError(f"is not an ONNX model, but {type(given).__name__}", hint=hint)
+    content: bytes = given.SerializeToString()
+    return content
 
 
 def _nodes(graph: Proto) -> Iterator[Proto]:

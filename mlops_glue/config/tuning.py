@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, PositiveInt, model_validator
 
 from mlops_glue.config.fields import Section, Span
 
-Scalar = bool | int | float | str | None
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | float | None) or not math.isfinite(value or 0):
+        raise ValueError("should be a finite number")
+    return value
+
+
+def _single(value: Any) -> Any:
+    if not isinstance(value, str | int | float | None) or (isinstance(value, float) and not math.isfinite(value)):
+        raise ValueError("should be a text, a finite number, true, false or null")
+    return value
+
+
+Number = Annotated[int | float | None, BeforeValidator(_finite)]
+Scalar = Annotated[bool | int | float | str | None, BeforeValidator(_single)]
 
 
 class Range(Section):
     """Values to search: numbers from `low` to `high` (integers if both are), or a list of choices."""
 
-    low: int | float | None = Field(default=None, description="smallest value")
-    high: int | float | None = Field(default=None, description="largest value")
+    low: Number = Field(default=None, description="smallest value")
+    high: Number = Field(default=None, description="largest value")
     log: bool | None = Field(
         default=None,
         description="search on a log scale; default: true if low is above 0 and high is at least ten times low",

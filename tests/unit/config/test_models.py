@@ -36,6 +36,18 @@ def test_a_possible_secret_is_not_printed(tmp_path: Path, wrong: str) -> None:
             "ci: {secrets: [GITHUB_X]}\n",
             "ci.secrets.0: 'GITHUB_X': GitHub or the jobs already set it",
         ),
+        ("tune: {space: {C: [a, 2]}}\n", "tune.space.C: should be a finite number"),
+        ("tune: {space: {C: [1, .inf]}}\n", "tune.space.C: should be a finite number"),
+        ("tune: {space: {C: {low: true, high: 2}}}\n", "tune.space.C.low: should be a finite number, not True"),
+        (
+            "tune: {space: {C: {choices: [1, 2026-01-01]}}}\n",
+            "tune.space.C.choices.1: should be a text, a finite number, true, false or null, "
+            "not datetime.date(2026, 1, 1)",
+        ),
+        (
+            "tune: {space: {C: {choices: [.nan]}}}\n",
+            "tune.space.C.choices.0: should be a text, a finite number, true, false or null, not nan",
+        ),
         ("ci: {secrets: [A, HOME]}\n", "ci.secrets.1: 'HOME': GitHub or the jobs already set it"),
         (
             "ci: {schedule: '0 0 * *'}\n",

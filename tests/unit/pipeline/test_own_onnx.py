@@ -203,6 +203,10 @@ def test_what_is_no_model(tmp_path: Path) -> None:
     for given in (b"no model", tmp_path / "absent.onnx", b""):
         with pytest.raises(GlueError, match=r"is not an ONNX model|does not exist"):
             checked(given, THREE)
+    for given in (None, {}):
+        with pytest.raises(GlueError, match=f"is not an ONNX model, but {type(given).__name__}") as told:
+            checked(given, THREE)
+        assert told.value.hint == "return a ModelProto, its bytes, or the path of its file"
     old = model(SOFTMAX, head='<ir_version: 7, opset_import: ["" : 11]>')
     with pytest.raises(GlueError, match="has opset 11"):
         checked(old, THREE)
