@@ -23,7 +23,10 @@ from mlops_glue.suggest import did_you_mean
 if TYPE_CHECKING:
     from mlops_glue.adapters.mlflow import Store
 
-NOWHERE = "glue run; in a clone, set tracking.uri in glue.yaml to the registry that has the versions"
+NOWHERE = (
+    "glue run; in a clone, set tracking.uri in glue.yaml to the registry that has the versions; "
+    "after a rename, set registry.model to the former name"
+)
 KEPT = 3  # bundles of former versions to keep
 KEPT_S = 3600.0  # keep newer ones too: a server that uses a bundle updates its time
 

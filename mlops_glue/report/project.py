@@ -16,6 +16,7 @@ from mlops_glue.delivery.record import Delivery, last_delivery
 from mlops_glue.errors import first_line
 from mlops_glue.monitoring.history import past
 from mlops_glue.pipeline import validated
+from mlops_glue.pipeline.fingerprint import fingerprint
 from mlops_glue.report import facts, success
 from mlops_glue.report.pipeline import Pipeline, pipeline
 from mlops_glue.report.success import Measure
@@ -140,8 +141,13 @@ def _tables(config: configs.Config, root: Path) -> list[DataTable]:
 
 
 def _delivery(config: configs.Config, root: Path, registry: facts.Registry) -> Delivery | None:
-    """Return what the last run delivered, with the current champion if the registry answers."""
+    """Return what the last run delivered, with the current champion if the registry answers.
+
+    None if the current result is another one, for instance after `git checkout` and `dvc checkout`.
+    """
     delivered = last_delivery(root, config)
+    if delivered is not None and delivered["fingerprint"] != fingerprint(root):
+        return None
     if delivered is None or not registry.versions:
         return delivered
     return {**delivered, "champion": registry.champion.version if registry.champion else None}

@@ -91,7 +91,7 @@ def _facts(name: str, project: Project) -> Iterator[str]:
         elif project.target is None:
             yield f"{project.model} v{champion.version}, champion" if champion else project.model
         elif delivery is None or "publish" in project.pipeline.behind:
-            yield f"{project.model}: the current result is not registered"
+            yield f"{project.model}: no run here has delivered the current result"
         else:
             state = ", champion" if delivery["champion"] == delivery["version"] else ", not champion"
             yield f"{project.model} v{delivery['version']}{'' if project.registry.problem else state}"

@@ -277,7 +277,10 @@ def test_a_registry_that_is_lost_and_a_clone(root: Path, glue: Glue) -> None:
         assert "project: the champion is unknown" in said and "mlflow.db does not exist glue doctor" in said
     (root / "away.db").rename(root / layout.TRACKING_DB)
     (root / layout.DELIVERY).unlink()
-    assert "project v1 is the champion. No run in this folder has registered a version." in report(glue, root).said()
+    assert (
+        "project v1 is the champion. No run in this folder has delivered the current result."
+        in report(glue, root).said()
+    )
 
 
 def test_nothing_has_run_yet(penguins: Path, glue: Glue) -> None:

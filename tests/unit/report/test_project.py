@@ -8,9 +8,12 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+from mlops_glue import files, layout
+from mlops_glue.pipeline.fingerprint import fingerprint
 from mlops_glue.report.facts import Expectation, Metric, Registry, Slices, Version
 from mlops_glue.report.pipeline import Pipeline, Stage
 from mlops_glue.report.project import DataTable, Log, Monitoring, Project
+from mlops_glue.report.project import _delivery as delivery_of
 from mlops_glue.report.site import Source, page
 from mlops_glue.report.success import Measure
 from tests.support.configs import GOOD, load
@@ -169,6 +172,21 @@ def test_a_project_of_which_little_is_known(tmp_path: Path) -> None:
         "registry: MLflow does not answer",
         "monitoring: monitoring cannot be read: no JSON",
     ]
+
+
+def test_a_delivery_of_another_result_is_not_that_of_the_pages(tmp_path: Path) -> None:
+    """After `git checkout` and `dvc checkout`, the metrics on the pages are those of another version."""
+    config = load(tmp_path, GOOD)
+    files.write_text(tmp_path / "dvc.lock", "stages: {split: {outs: [{path: a, md5: one}]}}\n")
+    made = {"fingerprint": fingerprint(tmp_path), "model": config.model_name, "env": None, "version": 3, "champion": 2}
+    files.write_json(tmp_path / layout.DELIVERY, made)
+    assert (found := delivery_of(config, tmp_path, PROJECT.registry)) is not None and found["version"] == 3
+    files.write_text(tmp_path / "dvc.lock", "stages: {split: {outs: [{path: a, md5: two}]}}\n")
+    assert delivery_of(config, tmp_path, PROJECT.registry) is None
+    told = text_of(replace(PROJECT, delivery=None), tmp_path)
+    assert "m v2 is the champion. No run in this folder has delivered the current result." in told
+    told = text_of(replace(PROJECT, delivery=None, registry=replace(PROJECT.registry, champion=None)), tmp_path)
+    assert "There is no champion, and no run in this folder has delivered the current result." in told
 
 
 def test_facts_are_built_ins_for_json() -> None:
