@@ -163,7 +163,7 @@ def test_redis_which_goes_and_comes_back_and_is_emptied(filled: Path, glue: Glue
     glue("materialize", "--env", "o", cwd=filled)
     _, rows = asked(filled)
     try:
-        with serving(filled, "--quiet", "--env", "o") as (url, pid):
+        with serving(filled, "--quiet", "--env", "o", cold=True) as (url, pid):
 
             def degraded() -> list[str]:
                 return list(ask(url, "/ready")[1]["degraded"])
@@ -191,7 +191,7 @@ def test_redis_which_goes_and_comes_back_and_is_emptied(filled: Path, glue: Glue
 
 def test_the_embedded_store_and_its_file_that_is_gone_and_comes_back(filled: Path, glue: Glue) -> None:
     _, rows = asked(filled)
-    with serving(filled, "--quiet") as (url, pid):
+    with serving(filled, "--quiet", cold=True) as (url, pid):
         right = looked_up(url, pid, filled, None)
         file = filled / "feature_repo/data/online.db"
         for path in file.parent.glob("online.db*"):

@@ -59,7 +59,7 @@ def test_the_life_of_a_project(penguins: Path, cold_glue: Glue, glue: Glue, seen
     first = json.loads(cold_glue("run", "--json", cwd=penguins).stdout)
     assert first["champion"] == 1
     _predictions_are_those_of_scikit_learn(penguins, cold_glue, glue)
-    with serving(penguins) as (url, _):
+    with serving(penguins, cold=True) as (url, _):
         assert ask(url, body=row_of(penguins))[0] == 200
     cold_glue("monitor", "--current", "../penguins.csv", cwd=penguins, code=None)
 

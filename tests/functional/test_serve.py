@@ -103,7 +103,7 @@ def test_clients_of_a_plain_fastapi_server(project: Path) -> None:
 
 
 def test_a_worker_holds_no_heavy_tool(project: Path) -> None:
-    with serving(project) as (url, pid):
+    with serving(project, cold=True) as (url, pid):
         assert ask(url, "/docs")[0] == 200 and ask(url, "/metrics")[0] == 200
         maps = Path(f"/proc/{pid}/maps").read_text()
         found = {

@@ -173,7 +173,7 @@ def test_the_alias_is_followed_and_no_request_fails(seconds: int, project: Path)
 
 
 def test_promote_and_rollback_are_followed(project: Path, glue: Glue) -> None:
-    with serving(project, "--quiet") as (url, pid):
+    with serving(project, "--quiet", cold=True) as (url, pid):
         glue("promote", "2", "--alias", "challenger", cwd=project)
         said = glue("promote", "3", cwd=project, code=4).stderr
         assert "v3: its bundle is not the one that was registered" in said

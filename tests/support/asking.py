@@ -13,12 +13,21 @@ def ask(
     place: str, words: Sequence[str], cwd: str, env: Mapping[str, str], streams: Sequence[int], program: str = "glue"
 ) -> int:
     """Run `glue`, or another program that `warm.py` knows, with stdin, stdout and stderr; its exit code."""
+    answer, _ = begin(place, words, cwd, env, streams, program)
+    with answer:
+        return int(answer.recv(100))
+
+
+def begin(
+    place: str, words: Sequence[str], cwd: str, env: Mapping[str, str], streams: Sequence[int], program: str = "glue"
+) -> tuple[socket.socket, int]:
+    """Start such a program: where its exit code will come from, and its process id. Closed before, it is killed."""
     asked = {"program": program, "words": list(words), "cwd": cwd, "env": dict(env)}
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as warm:
-        warm.settimeout(600)
-        warm.connect(place)
-        socket.send_fds(warm, [json.dumps(asked).encode()], streams)
-        return int(warm.recv(100))
+    warm = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    warm.settimeout(600)
+    warm.connect(place)
+    socket.send_fds(warm, [json.dumps(asked).encode()], streams)
+    return warm, int(warm.recv(100))
 
 
 def command(file: Path, place: str) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.server import answering, ask, free_port, until
+from tests.support.server import Process, answering, ask, free_port, start, until
 
 NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}{os.pathsep}/usr/sbin")
 needs_nginx = pytest.mark.skipif(NGINX is None, reason="needs nginx: apt-get install nginx")
@@ -23,16 +23,15 @@ needs_nginx = pytest.mark.skipif(NGINX is None, reason="needs nginx: apt-get ins
 class Host:
     """A machine with a copy of a project, and the `glue serve` of it."""
 
-    _process: subprocess.Popen[bytes] | None = None
+    _process: Process | None = None
 
     def __init__(self, root: Path) -> None:
         self.root, self.port = root, free_port()
         self.url = f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        words = ["glue", "serve", "--quiet", "--port", str(self.port)]
         with (self.root / "told.txt").open("a") as told:
-            self._process = subprocess.Popen(words, cwd=self.root, stdout=subprocess.DEVNULL, stderr=told)
+            self._process = start("--quiet", "--port", str(self.port), cwd=self.root, stderr=told)
 
     @property
     def is_ready(self) -> bool:

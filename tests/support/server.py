@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -13,12 +14,14 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
+
+from tests.support.asking import begin
 
 
 def until(true: Callable[[], Any], seconds: float = 60, pause: float = 0.1) -> Any:
@@ -49,20 +52,58 @@ def answering(pid: int) -> list[int]:
     return [c for c in map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()) if waits(c)]
 
 
+class Copied:
+    """A `glue` that the process of `warm.py` makes of itself; in what it does here, as `Popen`."""
+
+    def __init__(self, words: Sequence[str], cwd: Path, stderr: IO[str], env: dict[str, str]) -> None:
+        with Path(os.devnull).open("r+") as nothing:
+            streams = [nothing.fileno(), nothing.fileno(), stderr.fileno()]
+            place = str(Path(os.environ["GLUE_TEST_WARM"]) / "socket")
+            self._answer, self.pid = begin(place, words[1:], str(cwd), env, streams)
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
+
+    def wait(self, timeout: float = 600) -> int:
+        if self.returncode is None:
+            if not select.select([self._answer], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired("glue", timeout)
+            self.returncode = int(self._answer.recv(100))
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def __enter__(self) -> Copied:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._answer:
+            self.wait()
+
+
+Process = Copied | subprocess.Popen[str]
+
+
+def start(*words: str, cwd: Path, stderr: IO[str], env: dict[str, str] | None = None, cold: bool = False) -> Process:
+    """A server that is not ready yet; `cold`: it imports all by itself."""
+    full, command = {**os.environ, **(env or {})}, ["glue", "serve", *words]
+    if "GLUE_TEST_WARM" in os.environ and not cold:
+        return Copied(command, cwd, stderr, full)
+    return subprocess.Popen(command, cwd=cwd, stdout=subprocess.DEVNULL, stderr=stderr, env=full, text=True)
+
+
 @contextlib.contextmanager
-def serving(root: Path, *words: str, env: dict[str, str] | None = None) -> Iterator[tuple[str, int]]:
+def serving(
+    root: Path, *words: str, env: dict[str, str] | None = None, cold: bool = False
+) -> Iterator[tuple[str, int]]:
     """The address and the process id of a server, stopped at the end."""
     told = root / "told.txt"
-    with (
-        told.open("w") as err,
-        subprocess.Popen(
-            ["glue", "serve", "--port", "0", *words],
-            cwd=root,
-            stderr=err,
-            stdout=subprocess.DEVNULL,
-            env={**os.environ, **(env or {})},
-        ) as process,
-    ):
+    with told.open("w") as err, start("--port", "0", *words, cwd=root, stderr=err, env=env, cold=cold) as process:
         try:
             url = _until(
                 lambda: (found := re.search(r"on (http://[^ ,;]+)", told.read_text())) and found.group(1), process
@@ -74,7 +115,7 @@ def serving(root: Path, *words: str, env: dict[str, str] | None = None) -> Itera
             process.wait(30)
 
 
-def _until(ask: Any, process: subprocess.Popen[bytes]) -> Any:
+def _until(ask: Any, process: Process) -> Any:
     for _ in range(1800):
         found = ask()
         if found:

@@ -215,6 +215,8 @@ def serve(asked: socket.socket) -> str:
                 os.environ.update(request["env"])
                 sys.argv = [request["program"], *request["words"]]
                 return str(request["program"])
+            with contextlib.suppress(OSError):  # as above
+                asking.sendall(str(pid).encode())
             file = os.pidfd_open(pid)
             running[file], waiting[asking] = (pid, asking), file
             for stream in files:

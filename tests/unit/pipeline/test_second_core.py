@@ -102,7 +102,7 @@ def test_it_is_what_it_is_in_this_process(
     assert messages(caplog) == warned
     assert bool(warned) is (expectation is ONLY_WARNED) and all(level == logging.WARNING for _, level, _ in warned)
     assert not multiprocessing.active_children()
-    assert capfd.readouterr() == ("", "")  # without the progress bars of Great Expectations
+    assert "it/s" not in capfd.readouterr().err  # without the progress bars of Great Expectations
 
 
 def test_a_process_that_was_killed_is_one_line(
