@@ -123,7 +123,8 @@ def chosen_version(
             must_exist(config.model_name, version, there)
         hint = f"{like} {there[-1]}, or glue promote {there[-1]}; {_listed(there)}" if there else NOWHERE
         if store is not None and there and (lost := history.lost_champion(store, config.model_name)) is not None:
-            why, hint = f": {lost}", f"glue rollback; {hint}"
+            left = set(there) & {*history.champions(store, config.model_name)}
+            why, hint = f": {lost}", f"glue rollback; {hint}" if left else hint
         raise UsageError(f"{config.model_name} has no champion{why}", hint=hint)
     if version is not None:
         must_exist(config.model_name, version, store.versions(config.model_name))

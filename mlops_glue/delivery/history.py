@@ -229,7 +229,7 @@ def _up_to(line: list[int], version: int) -> list[int]:
 
 
 def rollback_target(name: str, former: list[int], now: int | None, to: int | None, there: Collection[int]) -> int:
-    """Return the version that a rollback restores: `to`, or the champion before the current one.
+    """Return the version that a rollback restores: `to`, or the champion before the current one, or the last one left.
 
     Args:
         name: the registered model.
@@ -242,7 +242,9 @@ def rollback_target(name: str, former: list[int], now: int | None, to: int | Non
         UsageError: no such version was champion, or it is the champion, or it is no longer in the registry.
     """
     before = [version for version in former if version != now]
-    chosen = to if to is not None else (before[-1] if before else None)
+    left = [version for version in before if version in there]
+    last = left if now is None and left else before  # a champion that somebody deleted cannot be restored
+    chosen = to if to is not None else (last[-1] if last else None)
     if chosen is None:
         raise UsageError(f"{name} had no champion before{f' v{now}' if now else ''}", hint="glue promote VERSION")
     if chosen == now:
@@ -250,7 +252,6 @@ def rollback_target(name: str, former: list[int], now: int | None, to: int | Non
     if chosen not in former:
         raise UsageError(f"{name} v{chosen} was never champion, or was rolled back", hint=f"glue promote {chosen}")
     if chosen not in there:
-        left = [version for version in before if version in there]
         hint = f"glue rollback {left[-1]}" if left else "glue promote VERSION"
         raise UsageError(f"{name} v{chosen} was champion, but is no longer in the registry", hint=hint)
     return chosen

@@ -892,6 +892,23 @@ def test_a_move_keeps_another_challenger_and_notes_who_was_champion_once(project
     assert [one[:2] for one in project.store.noted] == [(1, "promote"), (2, "promote"), (1, "promote")]
 
 
+def test_a_rollback_after_the_champion_was_deleted_restores_the_last_one_left(project: Project) -> None:
+    line = [1, 2, 3]
+    assert history.rollback_target("p", line, None, None, {1, 2, 4}) == 2
+    assert history.rollback_target("p", line, None, None, {1, 2, 3}) == 3  # only its alias was removed
+    for now, there, hint in ((3, {1, 3}, "glue rollback 1"), (None, {4}, "glue promote VERSION")):
+        with pytest.raises(UsageError, match="is no longer in the registry") as error:
+            history.rollback_target("p", line, now, None, there)
+        assert error.value.hint == hint
+    project.store.noted.append((1, "promote", "2026-01-01T00:00:00+00:00"))
+    for gone, hint in ((False, "glue rollback; --version 3"), (True, "--version 3")):
+        if gone:
+            del project.store.of[1]
+        with pytest.raises(UsageError, match="v1, the last champion") as error:
+            chosen_version(project.store, project.root, project.config(), None)  # type: ignore[arg-type]
+        assert str(error.value.hint).startswith(hint)
+
+
 def test_features_that_only_the_champion_takes_are_looked_up_as_they_are_defined_now(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
