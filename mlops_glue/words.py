@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
@@ -137,3 +138,9 @@ def _in_iso(part: dict[str, str], day_first: bool | None) -> str:
         hour = str(int(hour) % 12 + (12 if part["half"].lower() == "pm" else 0))
     zone = "Z" if part["zone"] in ("UTC", "GMT") else part["zone"]
     return f"{year}-{month:0>2}-{day:0>2}T{hour:0>2}:{rest.replace(',', '.')}{zone}"
+
+
+def equal_but_for_case(names: Sequence[str]) -> list[str]:
+    """Return the names that differ from another one only in case, which SQL does not tell apart."""
+    folded = Counter(name.casefold() for name in names)
+    return [name for name in names if folded[name.casefold()] > 1]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_glue import row_groups, tables
 from mlops_glue.parsing import is_text
+from mlops_glue.words import equal_but_for_case
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -32,7 +33,7 @@ def run(validation: Validation, listed: list[Expectation], path: Path) -> None:
     """Check the rows of a Parquet file against expectations, with only a few columns in memory at a time."""
     schema = row_groups.empty(path).schema
     names = schema.names
-    distinct = len({name.casefold() for name in names}) == len(names)  # in DuckDB `a` and `A` are the same column
+    distinct = not equal_but_for_case(names)  # in DuckDB `a` and `A` are the same column
     counted = [at for at, one in enumerate(listed) if distinct and in_duckdb(one, schema)]
     left = set(range(len(listed))) - set(counted)
     left |= set(validation.run(path, counted)) if counted else set()

@@ -14,6 +14,7 @@ from mlops_glue import files, layout
 from mlops_glue.dates import WRITE_DATES, as_datetime, infer_day_first
 from mlops_glue.errors import DataError, MissingExtra, UsageError, first_line
 from mlops_glue.parsing import is_text
+from mlops_glue.words import equal_but_for_case
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -45,7 +46,7 @@ def views(tables: list[Table], label: Table, target: str, notes: list[str]) -> l
     What the user should know is added to `notes`.
 
     Raises:
-        UsageError: the labels have no timestamp, or a key has two types.
+        UsageError: the labels have no timestamp, a key has two types, or columns of a table differ only in case.
         MissingExtra: Feast is not installed.
     """
     others = [table for table in tables if table is not label]
@@ -67,6 +68,13 @@ def views(tables: list[Table], label: Table, target: str, notes: list[str]) -> l
             "columns describe the row, not the entity at a time"
         )
         return []
+    for table in others or [label]:
+        if twins := equal_but_for_case(table.rows.column_names):
+            problem = f"columns {twins} differ only in case, which Feast's stores do not tell apart"
+            if others:
+                raise UsageError(f"{table.file.name}: {problem}", hint="rename all but one")
+            notes.append(f"wrote no Feast repository: {label.file.name}: {problem}")
+            return []
     _check_types(tables)
     found = []
     taken = {variable.casefold() for variable in _variables(tables).values()}

@@ -595,6 +595,12 @@ def test_rows_that_cannot_be_joined_are_refused(tmp_path: Path, frame: Any, erro
         offline.join(config(tmp_path), [view("a", [*PLAIN, Field(name="id", dtype=Int64)])], ["a:x"], frame)
 
 
+def test_an_online_view_needs_names_that_differ_by_more_than_case(tmp_path: Path) -> None:
+    columns = [Field(name=name, dtype=Int64) for name in ("id", "X", "x")]
+    with pytest.raises(DataError, match=r"columns .'X', 'x'. of view 'a' differ only in case"):
+        fresh(tmp_path, [view("a", columns)])
+
+
 @pytest.mark.parametrize(
     ("columns", "said"),
     [

@@ -23,6 +23,8 @@ from feast.type_map import NULL_TIMESTAMP_INT_VALUE
 from mlops_glue.adapters.feast.offline import database, latest
 from mlops_glue.adapters.feast.online_file import OnlineFile
 from mlops_glue.adapters.feast.parquet_source import EPOCH, ParquetSource, cast, microseconds
+from mlops_glue.errors import DataError
+from mlops_glue.words import equal_but_for_case
 
 BATCH_ROWS = 65_536
 # Feast's types that SQLite supports; the others are stored as protobuf
@@ -127,8 +129,11 @@ class EmbeddedOnlineStore(OnlineStore):
         return self._file
 
     def _declare(self, config: RepoConfig, table: FeatureView) -> OnlineFile:
-        file = self._open(config)
-        file.declare(_table_name(config, table), _keys(table), _types(table))
+        file, keys, types = self._open(config), _keys(table), _types(table)
+        if twins := equal_but_for_case([*keys, *types]):
+            problem = f"columns {twins} of view {table.name!r} differ only in case"
+            raise DataError(f"{problem}, which SQLite does not tell apart", hint="rename all but one")
+        file.declare(_table_name(config, table), keys, types)
         return file
 
 

@@ -17,6 +17,7 @@ from feast.types import Array, Bytes, FeastType, from_feast_to_pyarrow_type
 
 from mlops_glue.errors import DataError
 from mlops_glue.suggest import did_you_mean
+from mlops_glue.words import equal_but_for_case
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -123,9 +124,7 @@ def _files(path: Path, suffix: str) -> tuple[list[Path], pa.Schema]:
         schema = pq.read_schema(files[0])
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(f"{files[0]}{suffix}: cannot be read as parquet: {error}") from error
-    folded = [name.casefold() for name in schema.names]
-    twins = [name for name in schema.names if folded.count(name.casefold()) > 1]
-    if twins:  # SQL takes the first for any of them
+    if twins := equal_but_for_case(schema.names):  # SQL takes the first for any of them
         raise DataError(f"{files[0]}{suffix}: columns {twins} differ only in case", hint="rename all but one")
     return files, schema
 

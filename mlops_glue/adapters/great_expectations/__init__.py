@@ -7,7 +7,6 @@ import gc
 import io
 import logging
 import warnings
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from mlops_glue import telemetry
 from mlops_glue.errors import ConfigError, MissingExtra, ToolError, first_line
 from mlops_glue.suggest import did_you_mean
+from mlops_glue.words import equal_but_for_case
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -199,12 +199,11 @@ def _evaluated(rows: pd.DataFrame | Path, expectations: list[Any], name: str) ->
 def _told_apart(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the frame with names that Great Expectations does not confuse: for it, `Age` and `age` are one column."""
     import pandas as pd
-    from sqlalchemy.sql.elements import quoted_name  # GX's own type of a name that it compares exactly
+    from great_expectations.compatibility.sqlalchemy import quoted_name  # the type of a name that it compares exactly
 
-    folded = Counter(name.casefold() for name in frame.columns)
-    if len(folded) == len(frame.columns):
+    if not (twins := equal_but_for_case([*frame.columns])):
         return frame
-    names = [quoted_name(name, True) if folded[name.casefold()] > 1 else name for name in frame.columns]
+    names = [quoted_name(name, True) if name in twins else name for name in frame.columns]
     return frame.set_axis(pd.Index(names, dtype=object), axis=1)
 
 

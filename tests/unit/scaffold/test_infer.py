@@ -7,7 +7,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from mlops_glue.errors import UsageError
 from mlops_glue.pipeline.profile import profile
+from mlops_glue.scaffold.feature_repo import views
 from mlops_glue.scaffold.infer import Request, Table, features, null_words
 from mlops_glue.tables import read_table
 
@@ -49,3 +51,18 @@ def test_a_column_that_predictions_are_called_is_no_feature() -> None:
     columns = features(Request(Path(), [label.file], "y"), label)
     assert [column.kind for column in columns] == [None, "number"]
     assert "glue predict writes a column with this name" in columns[0].reason
+
+
+def test_a_feature_view_needs_names_that_differ_by_more_than_case() -> None:
+    notes: list[str] = []
+    when = pa.array(range(40), pa.timestamp("s"))
+    rows = pa.table({"id": ["a", "b"] * 20, "at": when, "Age": [0.5, 0.25] * 20, "age": [0.5, 0.1] * 20})
+    facts = Table("facts", Path("facts.csv"), rows, profile(rows), ["id"], "at")
+    assert views([facts], facts, "y", notes) == []
+    assert notes == [
+        "wrote no Feast repository: facts.csv: columns ['Age', 'age'] differ only in case, "
+        "which Feast's stores do not tell apart"
+    ]
+    labels = Table("labels", Path("labels.csv"), rows, profile(rows), ["id"], "at")
+    with pytest.raises(UsageError, match=r"^facts\.csv: columns .'Age', 'age'. differ only in case"):
+        views([labels, facts], labels, "y", notes)
