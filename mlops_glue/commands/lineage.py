@@ -8,6 +8,7 @@ from mlops_glue import config as configs
 from mlops_glue import console, layout
 from mlops_glue.delivery.fetch import chosen_version, read_only
 from mlops_glue.delivery.lineage import lineage as collect
+from mlops_glue.errors import UsageError
 from mlops_glue.monitoring import requests
 from mlops_glue.report import lineage as report
 
@@ -22,6 +23,8 @@ def lineage(
     env: str | None = None,
 ) -> int:
     """Print the lineage of a version, by default the champion, or of the version that answered a request."""
+    if row and request is None:
+        raise UsageError(f"--row {row} is a row of a request", hint=f"glue lineage --request ID --row {row}")
     root = layout.find_root()
     config = configs.load(root, env, tables=False, needs=configs.A_MODEL)
     answered = None

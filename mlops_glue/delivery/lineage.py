@@ -9,7 +9,7 @@ from typing import Any
 
 from mlops_glue import files, layout
 from mlops_glue.adapters import git
-from mlops_glue.adapters.mlflow import BUNDLE_DIGEST, FINGERPRINT, Store
+from mlops_glue.adapters.mlflow import BUNDLE_DIGEST, FINGERPRINT, REGISTRY, Store
 from mlops_glue.delivery import audit, history, provenance
 from mlops_glue.delivery.condition import Condition
 from mlops_glue.delivery.history import Decision
@@ -105,12 +105,16 @@ def lineage(root: Path, store: Store, model: str, version: int, into: Path | Non
         metrics=entry["metrics"],
         decisions=decisions,
         conditions=history.conditions_of(decisions[-1], kept) if decisions else [],
-        moves=[move.content for move in audit.entries(root) if _is_of(move.content, model, version)],
+        moves=_moves(root, store, model, version),
     )
 
 
-def _is_of(move: dict[str, Any], model: str, version: int) -> bool:
-    return move["model"] == model and version in (move["version"], move["previous"])
+def _moves(root: Path, store: Store, model: str, version: int) -> list[dict[str, Any]]:
+    """Return the moves of a version; those in other registries that share the record are of other versions."""
+    registry = store.get_model_tag(model, REGISTRY)
+    found = [entry.content for entry in audit.entries(root) if entry.content["model"] == model]
+    ours = [move for move in found if move.get("registry") in (None, registry)]
+    return [move for move in ours if version in (move["version"], move["previous"])]
 
 
 def _text(store: Store, model: str, version: int, name: str, folder: Path) -> str | None:

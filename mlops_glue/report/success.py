@@ -106,7 +106,7 @@ def _known(config: configs.Config, root: Path) -> Known:
         problem = error.message
     contents = (entry.content for entry in audit.entries(root))
     moves = [of for of in contents if of["model"] == model and of["alias"] == "champion"]
-    ours = [of for of in moves if registry is None or of.get("registry") in (None, registry)]
+    ours = [of for of in moves if not tags or of.get("registry") in (None, registry)]
     commits = {of[COMMIT] for of in tags.values() if of.get(COMMIT)}
     times = {commit: git.commit_time(root, commit) for commit in commits}
     runs = [run for run in past(root) if (run["model"], run["env"]) == (model, config.environment)]

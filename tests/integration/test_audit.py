@@ -15,6 +15,7 @@ import pytest
 from mlops_glue.adapters.git import ref as git_ref
 from mlops_glue.delivery import audit, history
 from mlops_glue.delivery.audit_check import Registered, problems
+from mlops_glue.delivery.lineage import _moves as moves_of
 from mlops_glue.errors import ToolError
 
 Lines = list[str]
@@ -240,6 +241,27 @@ def test_two_registries_share_a_record(project: Path) -> None:
         taken = replace(known, id="another")  # whoever renames the registry hides no entry
         assert problems(audit.text(project), taken, "m") == []
         assert problems("", known, "m")
+
+
+def test_the_lineage_of_a_version_has_no_move_of_another_registry(project: Path) -> None:
+    for name, version, event in (("laptop", 1, "promote"), ("laptop", 2, "promote"), ("team", 1, "force")):
+        moved(project, version, event, registry=name)
+    moved(project, 1, "sign")  # by an older glue, which named no registry
+
+    class Store:
+        registry: str | None = None
+
+        def get_model_tag(self, *_: str) -> str | None:
+            return self.registry
+
+    for registry, events in (
+        ("laptop", ["promote", "promote", "sign"]),
+        ("team", ["force", "sign"]),
+        (None, ["sign"]),  # nothing was moved there yet
+    ):
+        store: Any = Store()
+        store.registry = registry
+        assert [move["event"] for move in moves_of(project, store, "m", 1)] == events
 
 
 def test_no_secret_is_recorded(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

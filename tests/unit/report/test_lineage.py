@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from mlops_glue.commands.lineage import lineage
 from mlops_glue.delivery.lineage import Lineage
+from mlops_glue.errors import UsageError
 from mlops_glue.report.lineage import text
 
 
@@ -46,3 +48,9 @@ def test_what_is_not_saved_is_not_said_to_be_saved(changed: list[str], said: str
 
 def test_a_record_that_is_lost_is_not_called_one_that_never_was() -> None:
     assert "or MLflow has lost the record" in of(None)
+
+
+def test_a_row_without_its_request_is_refused() -> None:
+    with pytest.raises(UsageError) as caught:
+        lineage(row=2)
+    assert caught.value.hint == "glue lineage --request ID --row 2"
