@@ -12,7 +12,7 @@ from mlops_glue.delivery.fetch import read_only
 from mlops_glue.delivery.side_by_side import SideBySide, side_by_side
 from mlops_glue.delivery.sides import resolve
 from mlops_glue.report import side_by_side as report
-from mlops_glue.scaffold.outputs import check_outputs
+from mlops_glue.scaffold.outputs import output_file
 
 
 def compare(
@@ -22,7 +22,7 @@ def compare(
     root = layout.find_root()
     config = configs.load(root, env, tables=False, needs=configs.A_MODEL)
     if output is not None:
-        check_outputs(root, [Path(output)], config)
+        output_file(root, output, config)
     store = read_only(root, config)
     found = side_by_side(config, root, store, resolve(config, root, store, what), draw=output is not None)
     if output is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 
 from mlops_glue import config as configs
 from mlops_glue import console, files, layout
@@ -12,6 +11,7 @@ from mlops_glue.delivery.fetch import chosen_version, read_only
 from mlops_glue.delivery.reproduce import LEVELS
 from mlops_glue.delivery.reproduce import reproduce as rebuild
 from mlops_glue.pipeline.refit import described
+from mlops_glue.scaffold.outputs import output_file
 
 
 def reproduce(
@@ -30,10 +30,11 @@ def reproduce(
     """
     root = layout.find_root()
     config = configs.load(root, env, tables=False, needs=configs.A_MODEL)
+    target = None if output is None else output_file(root, output, config)
     store, chosen = chosen_version(read_only(root, config), root, config, version)
     proof, record = rebuild(config, root, store, chosen, console.stage, exactly=exact_env, push=push)
     made = statement.of_rebuild(config.model_name, chosen, record, proof)
-    target = Path(output) if output is not None else root / layout.STATEMENTS / f"v{chosen}.intoto.json"
+    target = target or root / layout.STATEMENTS / f"v{chosen}.intoto.json"
     target.parent.mkdir(parents=True, exist_ok=True)
     files.write_json(target, made)
     reached = LEVELS.index(proof.level) >= LEVELS.index(level)

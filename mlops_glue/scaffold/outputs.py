@@ -27,3 +27,16 @@ def check_outputs(root: Path, outputs: list[Path], config: configs.Config | None
     for out in outputs:
         if any(out.resolve().is_relative_to(place) for place in places):
             raise UsageError(f"{out}: belongs to the project, and is not overwritten", hint="use another name")
+
+
+def output_file(root: Path, output: str, config: configs.Config) -> Path:
+    """Return the path of a file to write, after the checks of `check_outputs`.
+
+    Raises:
+        UsageError: it is a folder, or belongs to the project.
+    """
+    path = Path(output)
+    check_outputs(root, [path], config)
+    if path.is_dir():
+        raise UsageError(f"--output {output}: is a folder", hint="give the name of a file")
+    return path

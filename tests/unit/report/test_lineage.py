@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mlops_glue.commands.card import card
+from mlops_glue.commands.compare import compare
 from mlops_glue.commands.lineage import lineage
+from mlops_glue.commands.reproduce import reproduce
 from mlops_glue.delivery.lineage import Lineage
 from mlops_glue.errors import UsageError
 from mlops_glue.report.lineage import text
+from tests.support.configs import GOOD, load
 
 
 def of(provenance: dict[str, Any] | None) -> str:
@@ -54,3 +59,15 @@ def test_a_row_without_its_request_is_refused() -> None:
     with pytest.raises(UsageError) as caught:
         lineage(row=2)
     assert caught.value.hint == "glue lineage --request ID --row 2"
+
+
+@pytest.mark.parametrize("output", ["glue.yaml", "t.csv", "folder", "."])
+def test_a_card_a_comparison_and_a_proof_replace_nothing_of_the_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str
+) -> None:
+    load(tmp_path, GOOD)
+    (tmp_path / "folder").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for command in (card, lambda output: compare(output=output), lambda output: reproduce(1, output=output)):
+        with pytest.raises(UsageError, match=r"belongs to the project|is a folder"):
+            command(output=output)
