@@ -156,7 +156,9 @@ def _unknown(place: Place, word: str, *, is_number: bool) -> UsageError:
         return UsageError(f"{word}: {place.model} has no such version", hint=did_you_mean("", versions))
     if Path(word).is_file():
         return UsageError(f"{word}: not a metrics file, which must end in {', '.join(FILES)}", hint=LIKE)
-    known = [name for name in ("champion", CHALLENGER, *git.names(place.root)) if name != word]
+    store = place.store if place.tags else None
+    aliases = [name for name in ("champion", CHALLENGER) if store is not None and store.get_alias(place.model, name)]
+    known = [name for name in (*aliases, *git.names(place.root)) if name != word]
     return UsageError(f"{word}: not a version, run, file or commit", hint=did_you_mean(word, known))
 
 

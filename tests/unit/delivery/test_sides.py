@@ -87,7 +87,7 @@ def test_a_word_stands_for_versions_a_run_or_a_file(place: Place) -> None:
         ("0a" * 15 + "0b", "the registry has no such run", f"did you mean '{OF_A_VERSION}'?"),
         ("dvc.lock", "dvc.lock: not a metrics file", "a metrics file contains, for example,"),
         ("HEAD~1", "no version was trained from this commit", "there are: '"),
-        ("--all", "--all: not a version, run, file or commit", "there are: 'champion', 'challenger', 'main'"),
+        ("--all", "--all: not a version, run, file or commit", "there are: 'champion', 'main'"),  # no challenger
     ],
 )
 def test_what_a_word_stands_for_is_never_guessed(place: Place, word: str, said: str, hint: str) -> None:
