@@ -16,7 +16,7 @@ import importlib
 import sys
 import sysconfig
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
@@ -118,7 +118,8 @@ class _InMemory(MetaPathFinder, Loader):
     def exec_module(self, module: ModuleType) -> None:
         """Run the checked text of a module."""
         name = module.__name__
-        exec(compile(self._texts.get(name, ""), f"<{name}>", "exec"), module.__dict__)  # noqa: S102  # trusted by name
+        with redirect_stdout(sys.stderr):  # what it prints is not part of any result
+            exec(compile(self._texts.get(name, ""), f"<{name}>", "exec"), module.__dict__)  # noqa: S102 - trusted by name
 
 
 def resolve(path: str) -> str | None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import re
+import sys
 import zipfile
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
@@ -219,14 +221,15 @@ def outputs(model: Any, frame: pd.DataFrame, *, decided: bool) -> list[Any]:
     """
     import numpy as np
 
-    if not hasattr(model, "predict_proba"):
-        return [np.asarray(model.predict(frame))]
-    probability = model.predict_proba(frame)
-    if decided:
-        return [np.zeros(len(probability)), probability]
-    if _predicts_the_most_probable(model):
-        return [model.classes_[probability.argmax(axis=1)], probability]
-    return [np.asarray(model.predict(frame)), probability]
+    with contextlib.redirect_stdout(sys.stderr):  # what a model's own code prints is not part of any result
+        if not hasattr(model, "predict_proba"):
+            return [np.asarray(model.predict(frame))]
+        probability = model.predict_proba(frame)
+        if decided:
+            return [np.zeros(len(probability)), probability]
+        if _predicts_the_most_probable(model):
+            return [model.classes_[probability.argmax(axis=1)], probability]
+        return [np.asarray(model.predict(frame)), probability]
 
 
 def _predicts_the_most_probable(model: Any) -> bool:

@@ -20,6 +20,7 @@ class Clip(TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, X):
+        print("of own code")
         return np.clip(X, *self.bounds_)
 """
 MODEL = """import lightgbm
@@ -57,6 +58,9 @@ def test_own_code_from_the_check_to_a_folder_that_serves_it(penguins: Path, glue
 
     said = glue("predict", "../penguins.csv", "../before.csv", cwd=penguins).stderr
     assert "(skops, runs code: steps.Clip)" in said
+    scored = glue("predict", "../penguins.csv", "-", cwd=penguins)
+    assert scored.stdout == (penguins.parent / "before.csv").read_text() and "of own code" in scored.stderr
+    assert json.loads(glue("explain", "--json", cwd=penguins).stdout)["columns"]
     edit(penguins / "steps.py", "np.clip(X, *self.bounds_)", "X * 0")  # what is served is what was trained
     glue("predict", "../penguins.csv", "../after.csv", cwd=penguins)
     before, after = (pd.read_csv(penguins.parent / f"{name}.csv") for name in ("before", "after"))
