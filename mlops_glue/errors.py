@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copyreg
 import errno
+import linecache
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
@@ -154,6 +155,8 @@ def project_lines(error: BaseException, root: Path) -> str:
     lines = []
     for file, line, function, source in places:
         path = Path(file)
+        if file.startswith("<") and (root / (own := f"{file[1:-1].replace('.', '/')}.py")).is_file():
+            path, source = root / own, linecache.getline(str(root / own), line or 0)  # trusted code runs from memory
         if path.is_relative_to(root) and ".venv" not in path.parts and "site-packages" not in path.parts:
             where = f" in {function}" if function and not function.startswith("<") else ""
             lines.append(f"\n  {path.relative_to(root).as_posix()}:{line}{where}: {(source or '').strip()}")

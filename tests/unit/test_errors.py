@@ -71,3 +71,14 @@ def test_a_line_of_an_endless_recursion_is_shown_once(tmp_path: Path) -> None:
     with pytest.raises(RecursionError) as caught:
         namespace["build"]()
     assert errors.project_lines(caught.value, tmp_path).count("\n") == 1
+
+
+def test_a_line_of_trusted_code_is_that_of_its_file(tmp_path: Path) -> None:
+    """A trusted module runs from memory, as `<steps.clip>`."""
+    (tmp_path / "steps").mkdir()
+    (tmp_path / "steps" / "clip.py").write_text("def build():\n    raise ValueError('x')\n")
+    namespace: dict[str, Callable[[], None]] = {}
+    exec(compile((tmp_path / "steps" / "clip.py").read_text(), "<steps.clip>", "exec"), namespace)
+    with pytest.raises(ValueError, match="x") as caught:
+        namespace["build"]()
+    assert errors.project_lines(caught.value, tmp_path) == "\n  steps/clip.py:2 in build: raise ValueError('x')"
