@@ -105,11 +105,11 @@ def lineage(root: Path, store: Store, model: str, version: int, into: Path | Non
         metrics=entry["metrics"],
         decisions=decisions,
         conditions=history.conditions_of(decisions[-1], kept) if decisions else [],
-        moves=_moves(root, store, model, version),
+        moves=moves_of(root, store, model, version),
     )
 
 
-def _moves(root: Path, store: Store, model: str, version: int) -> list[dict[str, Any]]:
+def moves_of(root: Path, store: Store, model: str, version: int) -> list[dict[str, Any]]:
     """Return the moves of a version; those in other registries that share the record are of other versions."""
     registry = store.get_model_tag(model, REGISTRY)
     found = [entry.content for entry in audit.entries(root) if entry.content["model"] == model]

@@ -110,7 +110,7 @@ def collect(config: configs.Config, root: Path) -> Project:
         evaluation=evaluation,
         metrics=metrics,
         slices=facts.slices(evaluation),
-        delivery=_delivery(config, root, registry),
+        delivery=delivery_of(config, root, registry),
         registry=registry,
         main=config.promote.metric or next(iter(measured), None),
         monitoring=_monitoring(config, root),
@@ -140,7 +140,7 @@ def _tables(config: configs.Config, root: Path) -> list[DataTable]:
     return found
 
 
-def _delivery(config: configs.Config, root: Path, registry: facts.Registry) -> Delivery | None:
+def delivery_of(config: configs.Config, root: Path, registry: facts.Registry) -> Delivery | None:
     """Return what the last run delivered, with the current champion if the registry answers.
 
     None if the current result is another one, for instance after `git checkout` and `dvc checkout`.

@@ -15,7 +15,7 @@ import pytest
 from mlops_glue.adapters.git import ref as git_ref
 from mlops_glue.delivery import audit, history
 from mlops_glue.delivery.audit_check import Registered, problems
-from mlops_glue.delivery.lineage import _moves as moves_of
+from mlops_glue.delivery.lineage import moves_of
 from mlops_glue.errors import ToolError
 
 Lines = list[str]

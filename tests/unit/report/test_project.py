@@ -12,8 +12,7 @@ from mlops_glue import files, layout
 from mlops_glue.pipeline.fingerprint import fingerprint
 from mlops_glue.report.facts import Expectation, Metric, Registry, Slices, Version
 from mlops_glue.report.pipeline import Pipeline, Stage
-from mlops_glue.report.project import DataTable, Log, Monitoring, Project
-from mlops_glue.report.project import _delivery as delivery_of
+from mlops_glue.report.project import DataTable, Log, Monitoring, Project, delivery_of
 from mlops_glue.report.site import Source, page
 from mlops_glue.report.success import Measure
 from tests.support.configs import GOOD, load
