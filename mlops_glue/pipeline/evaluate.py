@@ -50,7 +50,7 @@ def evaluate(config: Config, root: Path) -> None:
     truth = schema.class_indices(target)
     with threads_for(features):
         label, probability = outcome(model, schema, features)
-        check_known(probability, model)
+        check_known(label, probability, model)
     predicted = truth, label, probability
     constant = outcome(trivial(schema, learnt), schema, np.zeros((len(truth), 1)))
     scores = {name: _score(metric, predicted, constant, config.train.seed) for name, metric in known.items()}

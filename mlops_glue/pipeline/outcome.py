@@ -80,13 +80,17 @@ def _probabilities(values: Array, model: Any) -> Array:
     return values
 
 
-def check_known(probability: Array | None, model: Any) -> None:
-    """Check that no probability of the holdout is NaN, for which no metric has a value.
+def check_known(values: Array, probability: Array | None, model: Any) -> None:
+    """Check that no value or probability of the holdout is NaN, for which no metric has a value.
 
     Raises:
         StageError: one is.
     """
-    if probability is not None:
+    if probability is None:
+        if count := int(np.isnan(values).sum()):
+            problem = f"{kind_of(model)} predicts NaN for {count:,} of {len(values):,} rows"
+            raise StageError(problem, hint="let its predict return numbers")
+    else:
         _check_rows(probability, np.isnan(probability), model)
 
 

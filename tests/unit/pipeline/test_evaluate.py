@@ -521,6 +521,9 @@ def test_what_own_code_says_in_another_form_is_told(model: Any, said: str | None
 
 def test_an_unknown_probability_is_told_with_its_model() -> None:
     model = Says(["a", "b"], [[0.5, 0.5], [np.nan, np.nan]], ["a", "b"])
-    _, probability = outcome(model, Schema("binary", "y", [], ["a", "b"]), pd.DataFrame({"x": [1, 2]}))
+    label, probability = outcome(model, Schema("binary", "y", [], ["a", "b"]), pd.DataFrame({"x": [1, 2]}))
     with pytest.raises(StageError, match=r"Says returns values that are not probabilities: \[nan, nan\] for 1 of 2"):
-        check_known(probability, model)
+        check_known(label, probability, model)
+    check_known(np.array([1.0, np.inf]), None, model)
+    with pytest.raises(StageError, match="Says predicts NaN for 1 of 2 rows"):
+        check_known(np.array([1.0, np.nan]), None, model)
