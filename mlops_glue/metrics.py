@@ -234,6 +234,12 @@ def is_at_least(value: float, other: float, *, higher_is_better: bool) -> bool:
     return bool(ahead >= -TIE_TOLERANCE * max(1.0, abs(other)))
 
 
+def apart(value: float, other: float) -> tuple[str, str]:
+    """Format two values with four decimals, or with as many more as tell them apart."""
+    forms = ((f"{value:z.{digits}f}", f"{other:z.{digits}f}") for digits in range(4, 17))
+    return next((form for form in forms if form[0] != form[1]), (f"{value:z.4f}", f"{other:z.4f}"))
+
+
 def _at_share(percent: float, *, of_positives: bool) -> Metric:
     at = _at_top(lambda rows: max(1.0, round(rows * percent / 100)), of_positives=of_positives)
     return Metric(at.score, of_label=False)

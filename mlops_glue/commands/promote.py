@@ -38,6 +38,10 @@ def promote(
             "--force needs a reason, which is stored in the audit record",
             hint=f"glue promote{of} --force --reason 'why'",
         )
+    of_champion = {"--approve": approve, "--force": force, "--accept-contract-change": accept_contract_change}
+    if alias != "champion" and any(of_champion.values()):
+        option = next(name for name, given in of_champion.items() if given)
+        raise UsageError(f"{option} is for the conditions of champion; {alias} has none", hint=f"remove {option}")
     root, config, store = _opened(env)
     from mlops_glue.delivery import promote as promotion
 

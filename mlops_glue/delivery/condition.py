@@ -152,7 +152,8 @@ def of_trivial(task: str, scores: Mapping[str, Score], rule: str) -> Condition:
     higher = higher_is_better(task, metric, score)
     if metrics.is_at_least(value, trivial, higher_is_better=higher):
         return condition(name, True, value=value, limit=trivial)
-    problem = f"{metric} {value:z.4f} is worse than the trivial predictor's {trivial:z.4f}"
+    ours, its = metrics.apart(value, trivial)
+    problem = f"{metric} {ours} is worse than the trivial predictor's {its}"
     if rule == "accept":
         return condition(name, None, f"{problem}; accepted by promote.worse_than_trivial", value=value, limit=trivial)
     way = "(to accept it, set promote: {worse_than_trivial: accept})"

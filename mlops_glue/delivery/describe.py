@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from mlops_glue import files
+from mlops_glue import files, metrics
 from mlops_glue.pages import bounds, number
 from mlops_glue.pipeline.evaluation import scale_in_words, trained_on
 
@@ -82,10 +82,17 @@ def missed(thresholds: Iterable[Limit]) -> list[str]:
     return [
         f"{threshold['metric']} is undefined on this holdout, so threshold {bounds(threshold)} is not met"
         if threshold["value"] is None
-        else f"{threshold['metric']} {number(threshold['value'])} misses threshold {bounds(threshold)}"
+        else f"{threshold['metric']} {_off(threshold)} misses threshold {bounds(threshold)}"
         for threshold in thresholds
         if not threshold["met"]
     ]
+
+
+def _off(threshold: Limit) -> str:
+    """Format the value of a missed threshold; a value that would look like the limit gets more decimals."""
+    value, shown = threshold["value"], number(threshold["value"])
+    near = [end for end in (threshold["min"], threshold["max"]) if end is not None and number(end) == shown]
+    return metrics.apart(value, near[0])[0] if near else shown
 
 
 def warnings(evaluation: Evaluation | None, *, published: bool) -> list[str]:

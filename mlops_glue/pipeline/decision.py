@@ -84,7 +84,7 @@ def best(metric: Metric, truth: Array, probability: Array, setting: ChosenThresh
         if all(shares[name] >= limit for name, limit in least.items()) and not np.isnan(value):
             found.append((value, threshold))
     if not found:
-        why = ", ".join(f"the highest {name} is {nearest[name]:.4f}" for name in least)
+        why = ", ".join(f"the highest {name} is {metrics.apart(nearest[name], least[name])[0]}" for name in least)
         why = why or f"{setting.by} is undefined"
         if len(least) == 2 and all(nearest[name] >= limit for name, limit in least.items()):
             why = "no threshold reaches both"

@@ -113,7 +113,8 @@ def other_losses(losses: Mapping[str, Score]) -> Iterator[str]:
     for name, score in losses.items():
         value, trivial = score["value"], score["trivial"]
         if value > trivial and not metrics.is_at_least(value, trivial, higher_is_better=False):
-            yield f"{name} {value:.4f} is worse than the trivial predictor's {trivial:.4f}, but decides nothing here"
+            ours, its = metrics.apart(value, trivial)
+            yield f"{name} {ours} is worse than the trivial predictor's {its}, but decides nothing here"
 
 
 def low_sum(scale: Scale | None) -> Iterator[str]:

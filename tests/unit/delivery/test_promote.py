@@ -623,6 +623,9 @@ def test_a_reason_of_blanks_is_none_and_the_reason_of_every_alias_is_recorded(pr
     for blanks in (None, "", " \n"):
         with pytest.raises(UsageError, match="--force needs a reason"):
             command(2, force=True, reason=blanks)
+    for option in ("approve", "force", "accept_contract_change"):
+        with pytest.raises(UsageError, match=f"--{option.replace('_', '-')} is for the conditions of champion; prod"):
+            command(2, alias="prod", reason="why", **{option: True})  # type: ignore[arg-type]
     set_alias(project.root, project.config(), project.store, 2, "prod", "for the pilot")  # type: ignore[arg-type]
     assert project.store.aliases["prod"] == 2 and project.store.reasons == ["for the pilot"]
 

@@ -22,6 +22,7 @@ UNDEFINED = "auc is undefined on this holdout, so threshold min 0.8 is not met: 
     ("value", "met", "expected"),
     [
         (0.71, False, ["auc 0.7100 misses threshold min 0.8: a promotion would be refused"]),
+        (0.79996, False, ["auc 0.79996 misses threshold min 0.8: a promotion would be refused"]),
         (None, False, [UNDEFINED]),
         (0.9, True, []),
     ],

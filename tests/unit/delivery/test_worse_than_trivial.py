@@ -26,6 +26,8 @@ def test_a_first_metric_that_is_worse_than_the_trivial_predictors_is_refused(tas
         f"{name} {0.5 - better * 0.2:.4f} is worse than the trivial predictor's 0.5000 "
         "(to accept it, set promote: {worse_than_trivial: accept})"
     ]
+    close = f"{0.5 - better * 4e-6:.6f}"
+    assert f"{name} {close} is worse than the trivial predictor's 0.500000 " in said(0.5 - better * 4e-6, 0.5)[0]
     for value in (0.5, 0.5 + better * 0.2, 0.5 - better * 0.9 * TIE_TOLERANCE):
         assert said(value, 0.5) == said(value, 0.5, 1.0) == []  # a second metric decides nothing
     assert said(0.5 - better * 2 * TIE_TOLERANCE, 0.5)
