@@ -54,8 +54,8 @@ def outcome(
     if certain:
         return label, np.eye(len(schema.labels))[label]  # a model without probabilities counts as certain
     probability = np.zeros((len(label), len(schema.labels)))
-    said = in_pieces(model.predict_proba, features, schema)
-    probability[:, schema.class_indices(np.asarray(model.classes_))] = _probabilities(said, model)
+    returned = in_pieces(model.predict_proba, features, schema)
+    probability[:, schema.class_indices(np.asarray(model.classes_))] = _probabilities(returned, model)
     return label if schema.decision is None else schema.decision.classes(probability), probability
 
 

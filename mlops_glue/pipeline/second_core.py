@@ -7,9 +7,7 @@ as early as possible: at the beginning of a first run, else when `ingest` has ne
 from __future__ import annotations
 
 import contextlib
-import gc
 import importlib
-import io
 import logging
 import os
 import sys
@@ -24,6 +22,7 @@ from pathlib import Path
 from mlops_glue.adapters import great_expectations
 from mlops_glue.config import Config
 from mlops_glue.errors import GlueError, StageError, memory_error
+from mlops_glue.modules import quiet_import
 from mlops_glue.pipeline.execute import run_stage
 from mlops_glue.pipeline.stages import STAGES
 from mlops_glue.processes import end_with_parent
@@ -143,12 +142,8 @@ def _serve(config: Config, root: Path, parent: int, pipe: Connection) -> None:
 
 def _import_later(until: Callable[[], bool]) -> None:
     """Import what the later stages need; if a module is missing, the stage that needs it reports that."""
-    gc.disable()  # as for Great Expectations: imports create no garbage
-    try:
-        for name in LATER:
-            if until():
-                break
-            with contextlib.suppress(ImportError), contextlib.redirect_stdout(io.StringIO()):  # some print
-                importlib.import_module(name)
-    finally:
-        gc.enable()
+    for name in LATER:
+        if until():
+            break
+        with contextlib.suppress(ImportError), quiet_import():
+            importlib.import_module(name)

@@ -38,9 +38,9 @@ def test_it_is_trained_and_scores_as_the_library_does(
     schema = Schema.from_dict(json.loads((project / "artifacts/bundle/schema.json").read_text()))
     model = skops.load(project / "artifacts/train/model.skops")
     test = pd.read_parquet(project / "artifacts/split/test.parquet")
-    said = pd.read_csv(project / "scored.csv").loc[test["glue_row"], "prediction"].to_numpy()
+    scored = pd.read_csv(project / "scored.csv").loc[test["glue_row"], "prediction"].to_numpy()
     expected = np.ravel(model.predict(test[[*schema.numeric, *schema.text]]))
     if target == "value":
-        np.testing.assert_allclose(said, expected, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(scored, expected, rtol=1e-5, atol=1e-5)
     else:
-        assert said.tolist() == expected.tolist()
+        assert scored.tolist() == expected.tolist()
